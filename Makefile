@@ -1,0 +1,86 @@
+# Everything a newcomer types. `make` alone lists the targets; each does all that it needs.
+PYTHON ?= python3
+VENV ?= .venv
+# The one exact pin: installed first and by itself, so that pip takes a CPU build where it finds one.
+TORCH ?= torch==2.13.0
+# Only its pure-Python reference scan is used, by the tests; hence no CUDA build, no dependencies.
+MAMBA_SSM ?= mamba-ssm==2.3.2.post1
+NOTEBOOKS ?= notebooks
+PORT ?=
+ARGS ?=
+
+PY := $(VENV)/bin/python
+# The stamp holds the folder it was made in: a copied or moved checkout installs itself again.
+INSTALLED := $(VENV)/.installed
+REFERENCE := $(VENV)/.mamba-reference
+ifneq ($(shell cat $(INSTALLED) 2>/dev/null),$(CURDIR))
+.PHONY: $(INSTALLED)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help install lab test lint check notebooks format clean
+
+help: ## list the targets
+	@echo "make TARGET, where TARGET is one of"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-12s%s\n", $$1, $$2}'
+	@echo "Settings: PYTHON=$(PYTHON) VENV=$(VENV) PORT= ARGS= (as in: make lab PORT=8899 ARGS=--no-browser)"
+
+install: $(INSTALLED) ## create the environment (.venv) and install the course into it
+
+lab: $(INSTALLED) ## open the first lesson in JupyterLab
+	$(PY) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \
+		--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb \
+		$(if $(PORT),--port=$(PORT)) $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
+
+test: $(INSTALLED) $(REFERENCE) lint ## lint, then run every test and every notebook
+	@$(PY) -m pytest --nbval-lax --nbval-cell-timeout=300 $(ARGS) notebooks tests
+
+lint: $(INSTALLED) ## ruff (lint and format, notebooks too) and the quick notebook gates
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) tests/notebook_gates.py notebooks
+
+check: $(INSTALLED) ## say in words whether the course can run on this machine
+	@$(PY) -m rwsa_tutorial.cli check
+
+notebooks: $(INSTALLED) ## re-run the notebooks and store what they show (NOTEBOOKS=... for some)
+	@$(PY) -m rwsa_tutorial.notebooks $(NOTEBOOKS)
+
+format: $(INSTALLED) ## let ruff mend and format all code
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+clean: ## remove the environment and all caches; your recordings, runs and notebooks stay
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} + -o -name .ipynb_checkpoints -prune -exec rm -rf {} +
+
+$(VENV)/.created:
+	@command -v "$(PYTHON)" >/dev/null || { \
+		echo "No '$(PYTHON)' on this machine. Install Python 3.11 or newer, or name yours: make PYTHON=/path/to/python3 ..."; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$(PYTHON) is $$("$(PYTHON)" --version 2>&1), and the course needs Python 3.11 or newer."; \
+		echo "Install a newer one and name it: make PYTHON=python3.12 ..."; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot create environments: its venv module is missing."; \
+		echo "On Debian and Ubuntu: sudo apt install python3-venv; then try again."; exit 1; }
+	@echo "Creating $(VENV) ..."
+	@"$(PYTHON)" -m venv $(VENV)
+	@touch $@
+
+$(INSTALLED): pyproject.toml Makefile | $(VENV)/.created
+	@echo "Installing into $(VENV): one to several minutes the first time, about 1.5 GB (more with a GPU build of torch) ..."
+	@$(PY) -m pip install --quiet --disable-pip-version-check $(TORCH) || { \
+		echo "$(TORCH) could not be installed. Is there a network? Is there a torch for $$($(PY) --version)? See README, Troubleshooting."; exit 1; }
+	@$(PY) -m pip install --quiet --disable-pip-version-check -e '.[dev]' || { \
+		echo "The course could not be installed; pip says why above. README, Troubleshooting has the usual causes."; exit 1; }
+	@printf '%s' "$(CURDIR)" > $@
+	@echo "Installed."
+
+# Without it the tests that compare with mamba-ssm are skipped and say so; CI=true makes that an error.
+$(REFERENCE): $(INSTALLED)
+	@echo "Installing the reference scan ($(MAMBA_SSM), pure Python) ..."
+	@$(PY) -m pip install --quiet --disable-pip-version-check setuptools wheel packaging \
+		&& MAMBA_SKIP_CUDA_BUILD=TRUE MAMBA_FORCE_BUILD=TRUE $(PY) -m pip install --quiet \
+			--disable-pip-version-check --no-build-isolation --no-deps $(MAMBA_SSM) \
+		&& touch $@ || { \
+		echo "$(MAMBA_SSM) could not be installed, so nothing will be compared with it."; test "$(CI)" != true; }
