@@ -1,0 +1,427 @@
+"""Figures of the course. Each function takes an optional ``ax`` and returns ``(fig, ax)``.
+
+The same signal has the same colour in every lesson, and every spectrogram the same colour map.
+Signals may be NumPy arrays or tensors on any device.
+"""
+
+from __future__ import annotations
+
+import math
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.patches import FancyBboxPatch
+
+from .features import COMPRESSION, HOP, N_FFT, SAMPLE_RATE
+
+# From the palette of Okabe and Ito, which colour-blind readers can tell apart.
+CLEAN, NOISY, ENHANCED = "#0072B2", "#E69F00", "#009E73"
+HIGHLIGHT, SHARED, MUTED = "#D55E00", "#CC79A7", "#7F7F7F"
+COLOURS = {"clean": CLEAN, "noisy": NOISY, "enhanced": ENHANCED}
+SPECTROGRAM_MAP, PHASE_MAP = "magma", "twilight"
+
+LESSONS = (
+    ("00", "Start here", "hear the result"),
+    ("01", "STFT features", "sound as a picture"),
+    ("02", "Mamba scan", "a memory that selects"),
+    ("03", "Attention", "everything sees everything"),
+    ("04", "MambAttention block", "scan and attention together"),
+    ("05", "Resolution-wise sharing", "one weight set, four uses"),
+    ("06", "U-Net", "the whole network"),
+    ("07", "Losses and metrics", "what does 'better' mean?"),
+    ("08", "Train it", "from noise to a result"),
+    ("09", "Cross-corpus", "does it hold elsewhere?"),
+    ("10", "Playground", "sliders only"),
+)
+METRICS = {
+    "pesq": "PESQ (MOS)",
+    "ssnr": "SSNR (dB)",
+    "estoi": "ESTOI (0 to 1)",
+    "si_sdr": "SI-SDR (dB)",
+}
+
+
+def _array(values) -> np.ndarray:
+    """Tensor or array-like -> NumPy array on the CPU."""
+    return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
+
+
+def _axes(ax, size=(9.0, 3.2)):
+    """The given axes with their figure, or new ones."""
+    if ax is None:
+        return plt.subplots(figsize=size, layout="constrained")
+    return ax.figure, ax
+
+
+def colour_of(name: str) -> str:
+    """Colour of a signal by the words in its name ("noisy", "nano, enhanced"); grey if none."""
+    return next((c for word, c in COLOURS.items() if word in name.lower()), MUTED)
+
+
+def magnitude_of(values, n_fft=N_FFT, hop=HOP, exponent=COMPRESSION) -> np.ndarray:
+    """Uncompressed STFT magnitude (F, T) of a waveform (n,) or of a compressed magnitude (F, T).
+
+    Raises ValueError for any other number of axes.
+    """
+    values = _array(values)
+    if values.ndim == 1:
+        wave = torch.as_tensor(values, dtype=torch.float64)
+        window = torch.hann_window(n_fft, dtype=torch.float64)
+        # a clip shorter than half a window has nothing to reflect
+        pad = "reflect" if wave.numel() > n_fft // 2 else "constant"
+        spec = torch.stft(wave, n_fft, hop, window=window, pad_mode=pad, return_complex=True)
+        return spec.abs().numpy()
+    if values.ndim == 2:
+        return np.maximum(values, 0.0) ** (1 / exponent)
+    raise ValueError(
+        f"a spectrogram needs a waveform (n,) or a magnitude (F, T), got shape {values.shape}"
+    )
+
+
+def waveform(wave, sample_rate: int = SAMPLE_RATE, ax=None, *, label=None, colour=None, title=None):
+    """A waveform (n,) against time in seconds; ``label`` also chooses the colour."""
+    wave = _array(wave)
+    if wave.ndim != 1:
+        raise ValueError(f"a waveform has one axis (n,), got shape {wave.shape}")
+    fig, ax = _axes(ax, (9.0, 2.2))
+    colour = colour or colour_of(label or "")
+    ax.plot(np.arange(wave.size) / sample_rate, wave, color=colour, linewidth=0.7, label=label)
+    ax.set(xlabel="time (s)", ylabel="amplitude", title=title or "")
+    ax.margins(x=0)
+    if label:
+        ax.legend(loc="upper right")
+    return fig, ax
+
+
+def spectrogram(
+    values,
+    sample_rate: int = SAMPLE_RATE,
+    ax=None,
+    *,
+    n_fft: int = N_FFT,
+    hop: int = HOP,
+    exponent: float = COMPRESSION,
+    scale: str = "db",
+    dynamic_range: float = 70.0,
+    top: float | None = None,
+    title: str | None = None,
+    colour_bar: bool = True,
+):
+    """Spectrogram of a waveform (n,) or of a compressed magnitude (F, T), in seconds and kHz.
+
+    ``scale="db"`` shows 20 log10 of the magnitude, ``dynamic_range`` dB down from ``top`` (dB;
+    default: the loudest bin); ``scale="compressed"`` shows magnitude ** ``exponent`` from 0 to
+    ``top``. Pixel (k, t) is centred on k * sample_rate / n_fft and on t * hop / sample_rate.
+    Raises ValueError for an unknown scale or another number of axes.
+    """
+    magnitude = magnitude_of(values, n_fft, hop, exponent)
+    if scale == "db":
+        image = 20 * np.log10(np.maximum(magnitude, 1e-10))
+        top = float(image.max()) if top is None else top
+        low, unit = top - dynamic_range, "magnitude (dB)"
+    elif scale == "compressed":
+        image = magnitude**exponent
+        top = float(image.max()) if top is None else top
+        low, unit = 0.0, f"magnitude$^{{{exponent:g}}}$"
+    else:
+        raise ValueError(f'scale is "db" or "compressed", not {scale!r}')
+    fig, ax = _axes(ax)
+    picture = _picture(ax, image, sample_rate, n_fft, hop, cmap=SPECTROGRAM_MAP, vmin=low, vmax=top)
+    ax.set_title(title or "")
+    if colour_bar:
+        fig.colorbar(picture, ax=ax, label=unit)
+    return fig, ax
+
+
+def phase_picture(
+    phase,
+    sample_rate: int = SAMPLE_RATE,
+    ax=None,
+    *,
+    n_fft: int = N_FFT,
+    hop: int = HOP,
+    title: str | None = None,
+):
+    """A phase (F, T) in radians on a colour map that closes: -pi and pi look alike."""
+    fig, ax = _axes(ax)
+    picture = _picture(
+        ax, _array(phase), sample_rate, n_fft, hop, cmap=PHASE_MAP, vmin=-math.pi, vmax=math.pi
+    )
+    ax.set_title(title or "")
+    bar = fig.colorbar(picture, ax=ax, label="phase (rad)", ticks=[-math.pi, 0, math.pi])
+    bar.ax.set_yticklabels(["$-\\pi$", "0", "$\\pi$"])
+    return fig, ax
+
+
+def mask_picture(
+    mask,
+    sample_rate: int = SAMPLE_RATE,
+    ax=None,
+    *,
+    n_fft: int = N_FFT,
+    hop: int = HOP,
+    top: float = 2.0,
+    title: str | None = None,
+):
+    """A mask (F, T): white leaves a bin alone, brown lowers it, green raises it (0 to ``top``)."""
+    fig, ax = _axes(ax)
+    picture = _picture(ax, _array(mask), sample_rate, n_fft, hop, cmap="BrBG", vmin=0, vmax=top)
+    ax.set_title(title or "")
+    fig.colorbar(picture, ax=ax, label="mask (factor)")
+    return fig, ax
+
+
+def _picture(ax, image, sample_rate, n_fft, hop, **style):
+    """An (F, T) image with pixel centres on the frames' times and the bins' frequencies."""
+    bins, frames = image.shape
+    second, kilohertz = hop / sample_rate, sample_rate / n_fft / 1000
+    extent = (-second / 2, (frames - 0.5) * second, -kilohertz / 2, (bins - 0.5) * kilohertz)
+    ax.set(xlabel="time (s)", ylabel="frequency (kHz)")
+    return ax.imshow(
+        image, origin="lower", aspect="auto", extent=extent, interpolation="nearest", **style
+    )
+
+
+def before_after(signals: dict, sample_rate: int = SAMPLE_RATE, *, dynamic_range: float = 70.0):
+    """Waveforms over spectrograms, a column a signal, all on the same scales.
+
+    ``signals`` maps names ("noisy", "enhanced", "clean") to waveforms (n,).
+    Returns the figure and its axes as an array (2, number of signals).
+    """
+    if not signals:
+        raise ValueError("before_after needs at least one signal")
+    fig, axes = plt.subplots(
+        2,
+        len(signals),
+        figsize=(max(4.5, 3.7 * len(signals)), 4.6),
+        sharex=True,
+        sharey="row",
+        squeeze=False,
+        layout="constrained",
+        height_ratios=(1, 2),
+    )
+    loudest = max(float(magnitude_of(wave).max()) for wave in signals.values())
+    top = 20 * math.log10(max(loudest, 1e-10))
+    for column, (name, wave) in zip(axes.T, signals.items(), strict=True):
+        waveform(wave, sample_rate, column[0], colour=colour_of(name), title=name)
+        spectrogram(
+            wave, sample_rate, column[1], top=top, dynamic_range=dynamic_range, colour_bar=False
+        )
+        column[0].set_xlabel("")
+    for ax in axes[:, 1:].flat:
+        ax.set_ylabel("")
+    fig.colorbar(axes[1, -1].images[0], ax=axes, shrink=0.62, anchor=(0, 0), label="magnitude (dB)")
+    return fig, axes
+
+
+def scores(table: dict):
+    """Bars of the four metrics. ``table`` maps names to what ``rt.score`` returns.
+
+    A missing score (None or NaN) is written as "missing" and never drawn as a bar.
+    """
+    fig, axes = plt.subplots(1, len(METRICS), figsize=(10, 2.8), layout="constrained")
+    for ax, (metric, unit) in zip(axes, METRICS.items(), strict=True):
+        floor = 1.0 if metric == "pesq" else 0.0  # the worst PESQ is 1
+        for position, (name, row) in enumerate(table.items()):
+            value = row.get(metric)
+            if value is None or math.isnan(value):
+                ax.text(position, floor, " missing", ha="center", va="bottom", rotation=90)
+                continue
+            bar = ax.bar(position, value - floor, bottom=floor, color=colour_of(name), width=0.7)
+            ax.bar_label(bar, [f"{value:.2f}"], padding=2)
+        ax.axhline(floor, color="black", linewidth=0.8)
+        ax.margins(y=0.2)
+        ax.set(ylabel=unit, xlim=(-0.6, len(table) - 0.4))
+        ax.set_xticks(range(len(table)), list(table))
+    return fig, axes
+
+
+def _box(ax, centre, size, text, *, face="white", edge="black", width=1.0, font=8.5):
+    """A rounded box with text in its middle."""
+    x, y = centre[0] - size[0] / 2, centre[1] - size[1] / 2
+    style = "round,pad=0,rounding_size=0.08"
+    ax.add_patch(
+        FancyBboxPatch(
+            (x, y), *size, boxstyle=style, facecolor=face, edgecolor=edge, linewidth=width
+        )
+    )
+    ax.text(*centre, text, ha="center", va="center", fontsize=font, linespacing=1.25)
+
+
+def _arrow(ax, start, end, *, style="-|>", colour="black", line="-", bend=0.0, width=1.1):
+    """An arrow between two points; ``bend`` curves it."""
+    ax.annotate(
+        "",
+        xy=end,
+        xytext=start,
+        arrowprops={
+            "arrowstyle": style,
+            "color": colour,
+            "linestyle": line,
+            "linewidth": width,
+            "shrinkA": 0,
+            "shrinkB": 0,
+            "connectionstyle": f"arc3,rad={bend}",
+        },
+    )
+
+
+def course_map(here: str | None = None, ax=None):
+    """The eleven lessons in reading order; ``here`` ("00" to "10") marks one.
+
+    Raises ValueError for a number that is no lesson.
+    """
+    numbers = [number for number, _, _ in LESSONS]
+    if here is not None and here not in numbers:
+        raise ValueError(f"no lesson {here!r}; the lessons are {', '.join(numbers)}")
+    fig, ax = _axes(ax, (10.5, 4.3))
+    rows = (
+        ("Hear it", LESSONS[:2]),
+        ("Build the parts", LESSONS[2:5]),
+        ("Put them together", LESSONS[5:7]),
+        ("Train and judge", LESSONS[7:10]),
+        ("Play", LESSONS[10:]),
+    )
+    faces = ("#E6F1F8", "#FCF3DF", "#E2F3ED", "#F9EDF3", "#EEEEEE")
+    centres = {}
+    for row, ((heading, lessons), face) in enumerate(zip(rows, faces, strict=True)):
+        y = -1.0 * row
+        ax.text(-1.55, y, heading, ha="right", va="center", fontsize=11, color="#444444")
+        for column, (number, title, idea) in enumerate(lessons):
+            centres[number] = (2.9 * column, y)
+            _box(
+                ax,
+                centres[number],
+                (2.5, 0.68),
+                f"$\\bf{{{number}}}$  {title}\n{idea}",
+                face=face,
+                edge=HIGHLIGHT if number == here else "#555555",
+                width=3.0 if number == here else 1.0,
+                font=9.5,
+            )
+    for start, end in zip(numbers[:-1], numbers[1:], strict=True):
+        (x0, y0), (x1, y1) = centres[start], centres[end]
+        if y0 == y1:
+            _arrow(ax, (x0 + 1.25, y0), (x1 - 1.25, y1), colour="#555555")
+        else:  # the next row starts again on the left
+            ax.plot([x0, x0, x1], [y0 - 0.34, y0 - 0.5, y0 - 0.5], color="#555555", linewidth=1.1)
+            _arrow(ax, (x1, y0 - 0.5), (x1, y1 + 0.34), colour="#555555")
+    ax.set(xlim=(-3.6, 7.1), ylim=(-4.45, 0.45))
+    ax.axis("off")
+    return fig, ax
+
+
+# name of a part -> (centre, text); one unit of the drawing is about 0.85 inch.
+NETWORK_PARTS = {
+    "noisy": ((0.0, 3.0), "noisy\nwave"),
+    "stft": ((1.25, 3.0), "STFT\nmag$^{0.3}$, phase"),
+    "encoder": ((2.6, 3.0), "encoder\nF 256 → 128"),
+    "level1_down": ((3.95, 3.0), "level 1\nC,  T × 128"),
+    "level2_down": ((4.7, 1.75), "level 2\n2C,  T/2 × 64"),
+    "level3": ((6.05, 0.5), "level 3\n3C,  T/4 × 32"),
+    "level2_up": ((7.4, 1.75), "level 2\n2C,  T/2 × 64"),
+    "level1_up": ((8.15, 3.0), "level 1\nC,  T × 128"),
+    "refine_mag": ((9.6, 3.65), "refine\nmagnitude"),
+    "refine_phase": ((9.6, 2.35), "refine\nphase"),
+    "mask_decoder": ((10.95, 3.65), "mask decoder\n× magnitude"),
+    "phase_decoder": ((10.95, 2.35), "phase\ndecoder"),
+    "istft": ((12.3, 3.0), "inverse\nSTFT"),
+    "enhanced": ((13.65, 3.0), "enhanced\nwave"),
+}
+NETWORK_GROUPS = {
+    "stft": ("stft", "istft"),
+    "unet": ("level1_down", "level2_down", "level3", "level2_up", "level1_up"),
+    "refinement": ("refine_mag", "refine_phase"),
+    "decoders": ("mask_decoder", "phase_decoder"),
+    "sharing": ("level1_down", "level2_down", "level3", "level2_up", "level1_up"),
+    "all": tuple(NETWORK_PARTS),
+}
+
+
+def network_map(here: str | None = None, ax=None):
+    """The whole network, with "you are here" on a part or a group of parts.
+
+    ``here`` is a key of NETWORK_PARTS or of NETWORK_GROUPS ("stft" marks both transforms).
+    Raises ValueError for any other name.
+    """
+    if here is not None and here not in NETWORK_PARTS and here not in NETWORK_GROUPS:
+        known = ", ".join(sorted(NETWORK_PARTS | NETWORK_GROUPS))
+        raise ValueError(f"no part {here!r}; the parts are {known}")
+    marked = NETWORK_GROUPS.get(here, (here,))
+    fig, ax = _axes(ax, (12.2, 4.8))
+    half_width, half_height = 0.58, 0.38
+    at = {name: centre for name, (centre, _) in NETWORK_PARTS.items()}
+
+    def side(name, dx, dy):
+        return at[name][0] + dx * half_width, at[name][1] + dy * half_height
+
+    straight = (("noisy", "stft"), ("stft", "encoder"), ("encoder", "level1_down"))
+    straight += (("refine_mag", "mask_decoder"), ("refine_phase", "phase_decoder"))
+    straight += (("istft", "enhanced"),)
+    for start, end in straight:
+        _arrow(ax, side(start, 1, 0), side(end, -1, 0))
+    for start, end in (("level1_down", "level2_down"), ("level2_down", "level3")):
+        _arrow(ax, side(start, 0, -1), side(end, -0.4, 1))
+    for start, end in (("level3", "level2_up"), ("level2_up", "level1_up")):
+        _arrow(ax, side(start, 0.4, 1), side(end, 0, -1))
+    for end in ("refine_mag", "refine_phase"):
+        _arrow(ax, side("level1_up", 1, 0), side(end, -1, 0))
+    for start in ("mask_decoder", "phase_decoder"):
+        _arrow(ax, side(start, 1, 0), side("istft", -1, 0))
+
+    # The noisy magnitude is what the mask multiplies.
+    _route(ax, [side("stft", 0, 1), (1.25, 4.75), (10.95, 4.75), side("mask_decoder", 0, 1)], MUTED)
+    ax.text(6.05, 4.78, "noisy magnitude", ha="center", va="bottom", fontsize=8, color="#555555")
+    # The encoder's output is added behind both refinements.
+    _route(ax, [side("encoder", 0, 1), (2.6, 4.2), (9.6, 4.2), side("refine_mag", 0, 1)], MUTED)
+    _route(
+        ax, [side("encoder", 0, -1), (2.6, -0.25), (9.6, -0.25), side("refine_phase", 0, -1)], MUTED
+    )
+    ax.text(6.05, 4.23, "+ encoder output", ha="center", va="bottom", fontsize=8, color="#555555")
+    ax.text(6.05, -0.28, "+ encoder output", ha="center", va="top", fontsize=8, color="#555555")
+
+    strong = 2.6 if here == "sharing" else 1.6
+    for level in ("level1", "level2"):
+        left, right = side(f"{level}_down", 1, 0.4), side(f"{level}_up", -1, 0.4)
+        _arrow(ax, left, right)
+        left, right = side(f"{level}_down", 1, -0.4), side(f"{level}_up", -1, -0.4)
+        _arrow(ax, left, right, style="<|-|>", colour=SHARED, line="--", width=strong)
+        ax.text(6.05, left[1] + 0.34, "skip", ha="center", va="bottom", fontsize=8)
+        ax.text(
+            6.05,
+            left[1] - 0.07,
+            "shared: four uses",
+            ha="center",
+            va="top",
+            fontsize=8,
+            color="#9C3F70",
+        )
+    ax.text(6.72, 0.5, "shared:\ntwo uses", va="center", fontsize=8, color="#9C3F70")
+
+    for name, (centre, text) in NETWORK_PARTS.items():
+        on = name in marked
+        _box(
+            ax,
+            centre,
+            (2 * half_width, 2 * half_height),
+            text,
+            face="#FBE3D3" if on else colour_of(name) + "33" if name in COLOURS else "white",
+            edge=HIGHLIGHT if on else SHARED if name.startswith("level") else "#333333",
+            width=3.0 if on else 1.2,
+            font=8,
+        )
+    if here is not None:
+        _box(ax, (0.0, 0.4), (0.4, 0.26), "", face="#FBE3D3", edge=HIGHLIGHT, width=3.0)
+        ax.text(0.35, 0.4, "you are here", color=HIGHLIGHT, fontsize=11, va="center")
+    ax.set(xlim=(-0.7, 14.35), ylim=(-0.65, 5.15))
+    ax.set_aspect("equal")
+    ax.axis("off")
+    return fig, ax
+
+
+def _route(ax, corners, colour):
+    """A line through ``corners`` that ends in an arrow."""
+    xs, ys = zip(*corners, strict=True)
+    ax.plot(xs[:-1], ys[:-1], color=colour, linewidth=1.0)
+    _arrow(ax, corners[-2], corners[-1], colour=colour, width=1.0)

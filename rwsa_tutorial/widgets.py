@@ -1,0 +1,142 @@
+"""Sliders, players and the upload button of the lessons: thin wrappers over ipywidgets.
+
+A slider calls a plain function that draws a figure; the lesson calls the same function once
+without any widget, so that the figure also shows where no kernel runs (GitHub, print).
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+
+import ipywidgets as widgets
+import numpy as np
+from IPython.display import HTML, display
+
+MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+
+
+def _control(name: str, value):
+    """A widget from a specification: (low, high, step, start), a list of choices, or a widget."""
+    if isinstance(value, widgets.Widget):
+        return value
+    label = name.replace("_", " ")
+    if isinstance(value, bool):
+        return widgets.Checkbox(value=value, description=label)
+    if isinstance(value, (list, dict)):
+        return widgets.Dropdown(options=value, description=label)
+    if not (isinstance(value, tuple) and len(value) == 4):
+        raise ValueError(
+            f"slider {name!r}: give (low, high, step, start), a list of choices, True or False, "
+            f"or a widget, not {value!r}"
+        )
+    low, high, step, start = value
+    if not (low <= start <= high and step > 0):
+        raise ValueError(f"slider {name!r}: {start} must lie in {low} to {high} and {step} above 0")
+    whole = all(isinstance(v, int) for v in value)
+    kind = widgets.IntSlider if whole else widgets.FloatSlider
+    return kind(
+        value=start,
+        min=low,
+        max=high,
+        step=step,
+        description=label,
+        continuous_update=False,  # draw when the slider is let go, not at every pixel
+        style={"description_width": "initial"},
+        layout=widgets.Layout(width="26em"),
+    )
+
+
+def slider(function, **sliders):
+    """Sliders over a plotting function.
+
+    ``function`` takes the sliders' names as keyword arguments and returns a figure or
+    ``(fig, ax)``. Each slider is (low, high, step, start), a list or dict of choices, a bool, or
+    an ipywidgets widget. Returns the widget; a notebook shows it as a cell's last value.
+    Raises ValueError for a specification it cannot read.
+    """
+    controls = {name: _control(name, value) for name, value in sliders.items()}
+    status = widgets.Label("")
+
+    def draw(**values):
+        import matplotlib.pyplot as plt
+
+        before = set(plt.get_fignums())
+        status.value = "working ..."
+        try:
+            result = function(**values)
+            figure = result[0] if isinstance(result, tuple) else result
+            if figure is not None:
+                display(figure)
+        finally:
+            status.value = ""
+            for number in set(plt.get_fignums()) - before:  # else figures pile up under the slider
+                plt.close(number)
+
+    output = widgets.interactive_output(draw, controls)
+    return widgets.VBox([*controls.values(), status, output])
+
+
+def upload(callback, accept: str = ".wav,.flac,.ogg,.mp3,audio/*"):
+    """A button for a file of the reader's own; calls ``callback(name, content)``, content in bytes.
+
+    What the callback prints or displays appears below the button; a ValueError, OSError or
+    RuntimeError is shown as its sentence.
+    """
+    button = widgets.FileUpload(accept=accept, multiple=False, description="Choose a file")
+    output = widgets.Output()
+
+    def chosen(change):
+        output.clear_output()
+        for file in change["new"]:
+            with output:
+                try:
+                    callback(file["name"], bytes(file["content"]))
+                except (ValueError, OSError, RuntimeError) as error:
+                    print(f"{file['name']}: {error}")
+
+    button.observe(chosen, names="value")
+    return widgets.VBox([button, output])
+
+
+def mp3(wave, sample_rate: int) -> bytes:
+    """A mono waveform (n,) as an MP3 file in memory: about 4 kB a second at 16 kHz.
+
+    Scaled down only where it would clip, so that levels can be compared.
+    Raises ValueError for an empty, non-finite or many-channelled waveform.
+    """
+    import soundfile
+
+    wave = wave.detach().cpu().numpy() if hasattr(wave, "detach") else wave
+    wave = np.asarray(wave, dtype=np.float32)
+    if wave.ndim != 1 or wave.size == 0:
+        raise ValueError(f"a player needs a mono waveform (n,) with n > 0, got shape {wave.shape}")
+    if not np.isfinite(wave).all():
+        raise ValueError("the waveform holds NaN or infinity and cannot be played")
+    if sample_rate not in MP3_RATES:
+        import soxr
+
+        wave, sample_rate = soxr.resample(wave, sample_rate, 48_000), 48_000
+    wave = wave / max(1.0, float(np.abs(wave).max()) / 0.9)  # coding overshoots a little
+    buffer = io.BytesIO()
+    soundfile.write(buffer, wave, sample_rate, format="MP3")
+    return buffer.getvalue()
+
+
+def player(wave, sample_rate: int, label: str = ""):
+    """An audio player with a label for a mono waveform (n,), stored small (MP3 plays anywhere)."""
+    return players({label: wave}, sample_rate)
+
+
+def players(waves: dict, sample_rate: int):
+    """Players one below the other, ``{label: waveform (n,)}``, as one HTML output."""
+    rows = []
+    for label, wave in waves.items():
+        sound = base64.b64encode(mp3(wave, sample_rate)).decode("ascii")
+        rows.append(
+            '<div style="display:flex;align-items:center;gap:1em;margin:2px 0">'
+            f'<span style="min-width:12em">{html.escape(label)}</span>'
+            f'<audio controls src="data:audio/mpeg;base64,{sound}"></audio></div>'
+        )
+    return HTML("".join(rows))

@@ -1,0 +1,152 @@
+"""Figures: labelled axes with units, true extents, the colours of the course."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from rwsa_tutorial import plotting
+from rwsa_tutorial.features import analyse
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def wave():
+    """One second of a 1 kHz tone."""
+    return 0.5 * np.sin(2 * np.pi * 1000 * np.arange(16_000) / 16_000)
+
+
+@pytest.mark.parametrize(
+    "draw, size",
+    [
+        (plotting.waveform, (16_000,)),
+        (plotting.spectrogram, (16_000,)),
+        (plotting.spectrogram, (256, 40)),
+        (plotting.phase_picture, (256, 40)),
+        (plotting.mask_picture, (256, 40)),
+    ],
+)
+def test_returns_figure_and_axes_with_units(draw, size):
+    values = np.random.default_rng(0).random(size)
+    fig, ax = draw(values)
+    assert isinstance(fig, Figure)
+    assert ax.get_xlabel() == "time (s)"
+    assert ax.get_ylabel() in ("amplitude", "frequency (kHz)")
+    own_fig, own_ax = plt.subplots()
+    assert draw(torch.from_numpy(values), ax=own_ax) == (own_fig, own_ax)
+
+
+def test_spectrogram_pixels_lie_on_frame_times_and_bin_frequencies(wave):
+    _, ax = plotting.spectrogram(wave)
+    picture = ax.images[0]
+    bins, frames = picture.get_array().shape
+    assert (bins, frames) == (256, 1 + 16_000 // 120)
+    left, right, bottom, top = picture.get_extent()
+    width, height = (right - left) / frames, (top - bottom) / bins
+    assert width == pytest.approx(120 / 16_000)
+    assert left + width / 2 == pytest.approx(0)
+    assert height == pytest.approx(16 / 510)
+    assert bottom + height / 2 == pytest.approx(0)
+    # The tone's loudest row is drawn at its own frequency.
+    row = int(picture.get_array()[:, frames // 2].argmax())
+    assert bottom + (row + 0.5) * height == pytest.approx(1.0, abs=height / 2)
+
+
+def test_wave_and_compressed_magnitude_draw_the_same_picture(wave):
+    mag, _ = analyse(torch.from_numpy(wave)[None])
+    from_wave = plotting.spectrogram(wave, scale="compressed")[1].images[0].get_array()
+    from_mag = plotting.spectrogram(mag[0], scale="compressed")[1].images[0].get_array()
+    np.testing.assert_allclose(from_wave, from_mag, atol=1e-6)
+
+
+def test_short_clips_can_be_drawn():
+    for samples in (1, 2, 120, 255, 256, 510):
+        _, ax = plotting.spectrogram(np.ones(samples))
+        assert ax.images[0].get_array().shape == (256, 1 + samples // 120)
+
+
+def test_decibels_span_the_asked_range(wave):
+    _, ax = plotting.spectrogram(wave, top=20, dynamic_range=50)
+    assert ax.images[0].get_clim() == (-30, 20)
+
+
+def test_wrong_scale_and_wrong_shapes_are_named(wave):
+    with pytest.raises(ValueError, match="not 'loud'"):
+        plotting.spectrogram(wave, scale="loud")
+    with pytest.raises(ValueError, match=r"\(1, 2, 3\)"):
+        plotting.spectrogram(np.zeros((1, 2, 3)))
+    with pytest.raises(ValueError, match=r"\(2, 3\)"):
+        plotting.waveform(np.zeros((2, 3)))
+
+
+def test_before_after_shares_scales_and_keeps_colours(wave):
+    fig, axes = plotting.before_after({"noisy": 2 * wave, "enhanced": 0.1 * wave, "clean": wave})
+    assert axes.shape == (2, 3)
+    assert len({ax.images[0].get_clim() for ax in axes[1]}) == 1
+    assert len({ax.get_ylim() for ax in axes[0]}) == 1
+    colours = [ax.lines[0].get_color() for ax in axes[0]]
+    assert colours == [plotting.NOISY, plotting.ENHANCED, plotting.CLEAN]
+    with pytest.raises(ValueError, match="at least one"):
+        plotting.before_after({})
+
+
+def test_scores_draw_a_missing_value_as_a_word():
+    row = {"pesq": 1.5, "ssnr": -2.0, "estoi": 0.6, "si_sdr": 5.0}
+    _, axes = plotting.scores(
+        {"noisy": row, "nano, enhanced": row | {"pesq": None, "ssnr": np.nan}}
+    )
+    assert [len(ax.patches) for ax in axes] == [1, 1, 2, 2]
+    assert [any("missing" in t.get_text() for t in ax.texts) for ax in axes] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert [ax.get_ylabel() for ax in axes] == list(plotting.METRICS.values())
+    pesq = axes[0].patches[0]
+    assert (pesq.get_y(), pesq.get_y() + pesq.get_height()) == pytest.approx((1.0, 1.5))
+
+
+@pytest.mark.parametrize("here", [None, *(number for number, _, _ in plotting.LESSONS)])
+def test_course_map_shows_every_lesson(here):
+    fig, ax = plotting.course_map(here)
+    texts = " ".join(t.get_text() for t in ax.texts)
+    assert all(title in texts for _, title, _ in plotting.LESSONS)
+    marked = [p for p in ax.patches if p.get_linewidth() == 3.0]
+    assert len(marked) == (here is not None)
+
+
+@pytest.mark.parametrize("here", [None, *plotting.NETWORK_PARTS, *plotting.NETWORK_GROUPS])
+def test_network_map_marks_where_we_are(here):
+    fig, ax = plotting.network_map(here)
+    texts = " ".join(t.get_text() for t in ax.texts)
+    assert all(text in texts for _, text in plotting.NETWORK_PARTS.values())
+    parts = plotting.NETWORK_GROUPS.get(here, () if here is None else (here,))
+    marked = [p for p in ax.patches if p.get_linewidth() == 3.0]
+    assert len(marked) == (len(parts) + 1 if parts else 0)  # and the key to the colour
+    assert ("you are here" in texts) == (here is not None)
+
+
+def test_maps_name_what_they_know():
+    with pytest.raises(ValueError, match="encoder"):
+        plotting.network_map("decoder 9")
+    with pytest.raises(ValueError, match="00, 01"):
+        plotting.course_map("11")
+
+
+def test_colours_of_the_three_signals_differ_in_lightness():
+    def luminance(colour):
+        return np.dot([0.2126, 0.7152, 0.0722], matplotlib.colors.to_rgb(colour))
+
+    lightness = sorted(map(luminance, plotting.COLOURS.values()))
+    assert np.diff(lightness).min() > 0.08  # apart even without colour

@@ -1,0 +1,166 @@
+"""Sliders, upload and players; and every slider of every lesson at its two ends and its default."""
+
+import base64
+import io
+import re
+from datetime import datetime
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import ipywidgets
+import matplotlib.pyplot as plt
+import nbformat
+import numpy as np
+import pytest
+import soundfile
+
+from rwsa_tutorial import widgets
+
+NOTEBOOKS = sorted(
+    path
+    for path in (Path(__file__).parent.parent / "notebooks").rglob("[0-9]*.ipynb")
+    if ".ipynb_checkpoints" not in path.parts
+)
+
+
+def draw_point(level=0.5, count=3):
+    fig, ax = plt.subplots()
+    ax.plot([level], [count])
+    return fig, ax
+
+
+def test_slider_draws_at_both_ends_and_leaves_no_figure_behind():
+    calls = []
+
+    def draw(level, count):
+        calls.append((level, count))
+        return draw_point(level, count)
+
+    box = widgets.slider(draw, level=(0.0, 1.0, 0.1, 0.5), count=(1, 9, 2, 3))
+    level, count = box.children[:2]
+    assert isinstance(level, ipywidgets.FloatSlider) and isinstance(count, ipywidgets.IntSlider)
+    assert not level.continuous_update and not count.continuous_update
+    level.value, count.value = 0.0, 9
+    level.value = 1.0
+    assert calls == [(0.5, 3), (0.0, 3), (0.0, 9), (1.0, 9)]
+    assert plt.get_fignums() == []
+
+
+def test_slider_keeps_the_readers_own_figures():
+    own = plt.figure()
+    widgets.slider(draw_point, level=(0.0, 1.0, 0.1, 0.5))
+    assert plt.get_fignums() == [own.number]
+    plt.close(own)
+
+
+def test_slider_takes_choices_flags_and_widgets():
+    seen = []
+    box = widgets.slider(
+        lambda **values: seen.append(values),
+        window=["Hann", "rectangular"],
+        centred=True,
+        own=ipywidgets.IntText(4),
+    )
+    box.children[0].value = "rectangular"
+    box.children[1].value = False
+    assert seen[0] == {"window": "Hann", "centred": True, "own": 4}
+    assert seen[-1] == {"window": "rectangular", "centred": False, "own": 4}
+
+
+@pytest.mark.parametrize("bad", [3, (0, 1), (0, 1, 0.1, 2), (0, 1, 0, 0.5), "high"])
+def test_a_slider_that_cannot_be_made_is_named(bad):
+    with pytest.raises(ValueError, match="'level'"):
+        widgets.slider(draw_point, level=bad)
+
+
+def _choose(box, name, content):
+    """What the browser sends when a file is chosen."""
+    file = {"name": name, "type": "audio/wav", "size": len(content), "content": memoryview(content)}
+    box.children[0].value = ({**file, "last_modified": datetime.now()},)
+
+
+def test_upload_hands_over_name_and_bytes():
+    got = []
+    box = widgets.upload(lambda name, content: got.append((name, content)))
+    _choose(box, "mine.wav", b"RIFF")
+    assert got == [("mine.wav", b"RIFF")]
+
+
+def test_upload_says_what_is_wrong_with_a_file(capsys):
+    def refuse(name, content):
+        raise ValueError("this is not audio")
+
+    box = widgets.upload(refuse)
+    _choose(box, "notes.txt", b"hello")
+    shown = capsys.readouterr().out + "".join(o.get("text", "") for o in box.children[1].outputs)
+    assert "notes.txt: this is not audio" in shown
+
+
+@pytest.mark.parametrize("rate", [8000, 16_000, 44_100, 48_000, 96_000])
+def test_player_stores_small_audio_that_decodes_to_the_same_sound(rate):
+    wave = 0.4 * np.sin(2 * np.pi * 440 * np.arange(2 * rate) / rate)
+    page = widgets.player(wave, rate, "a < b").data
+    assert "a &lt; b" in page
+    assert len(page) < 20_000
+    sound = re.search(r"data:audio/mpeg;base64,([^\"]+)", page).group(1)
+    decoded, decoded_rate = soundfile.read(io.BytesIO(base64.b64decode(sound)))
+    assert abs(len(decoded) / decoded_rate - 2) < 0.1
+    middle = decoded[len(decoded) // 4 : -len(decoded) // 4]
+    spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle))))
+    assert spectrum.argmax() * decoded_rate / len(middle) == pytest.approx(440, abs=2)
+    assert np.abs(middle).max() == pytest.approx(0.4, abs=0.03)
+
+
+def test_player_scales_down_only_what_would_clip():
+    loud, _ = soundfile.read(io.BytesIO(widgets.mp3(4 * np.sin(np.arange(16_000) / 10), 16_000)))
+    assert np.abs(loud).max() == pytest.approx(0.9, abs=0.1)
+
+
+@pytest.mark.parametrize("bad", [np.zeros((10, 2)), np.zeros(0), np.array([0.0, np.nan])])
+def test_player_refuses_what_cannot_be_played(bad):
+    with pytest.raises(ValueError):
+        widgets.player(bad, 16_000)
+
+
+def _ends(value):
+    """Values to try for one slider: its ends, or all choices."""
+    if isinstance(value, bool):
+        return [False, True]
+    if isinstance(value, dict):
+        return list(value.values())
+    if isinstance(value, list):
+        return value
+    return [value[0], value[1]]
+
+
+def _start(value):
+    if isinstance(value, bool):
+        return value
+    return _ends(value)[0] if isinstance(value, (list, dict)) else value[3]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_slider_of_the_lessons_works_at_both_ends(path, monkeypatch):
+    recorded = []
+    monkeypatch.setattr(
+        widgets, "slider", lambda function, **sliders: recorded.append((function, sliders))
+    )
+    namespace = {"__name__": "__main__", "display": lambda *shown: None}
+    cells = nbformat.read(path, as_version=4).cells
+    for number, cell in enumerate(cells):
+        if cell.cell_type == "code":
+            exec(compile(cell.source, f"{path.name}, cell {number}", "exec"), namespace)
+            plt.close("all")
+    used = sum("slider(" in c.source for c in cells if c.cell_type == "code")
+    assert len(recorded) >= used
+    for function, sliders in recorded:
+        start = {name: _start(value) for name, value in sliders.items()}
+        for name, value in sliders.items():
+            for end in _ends(value):
+                function(**(start | {name: end}))
+                plt.close("all")
+        function(**start)
+        plt.close("all")
