@@ -1,0 +1,167 @@
+"""Four scores of an enhanced recording against the clean one: PESQ, SSNR, ESTOI, SI-SDR.
+
+Each function takes two mono waves of equal length, (n,), float or integer, and returns a float,
+or None where the score is not defined for them: missing, never a made-up number. With these
+definitions the noisy recordings of the test sets give the "Noisy" row of arXiv 2510.01958,
+Table 1.
+"""
+
+import warnings
+
+import numpy as np
+
+from rwsa_tutorial import audio
+
+METRICS = ("pesq", "ssnr", "estoi", "si_sdr")
+SCORE_RATE = 16_000
+
+SSNR_FRAME = 480
+SSNR_HOP = 120
+SSNR_RANGE_DB = (-10.0, 35.0)
+
+
+def score(clean, enhanced, sample_rate, metrics=METRICS):
+    """All four scores of one recording.
+
+    Args:
+        clean: reference wave (n,), mono.
+        enhanced: wave under test (n,), the same length, aligned to the sample.
+        sample_rate: of both, in Hz; anything but 16 000 Hz is resampled to it first.
+        metrics: which scores to compute, any of `METRICS`.
+
+    Returns:
+        dict: {"pesq": 1..4.64, "ssnr": dB, "estoi": up to 1, "si_sdr": dB}; None where missing.
+
+    Raises:
+        ValueError: in words: unequal lengths, not mono, empty, NaN or infinity, unknown score.
+    """
+    unknown = [name for name in metrics if name not in METRICS]
+    if unknown:
+        raise ValueError(f"Unknown score {unknown[0]!r}; choose from {', '.join(METRICS)}.")
+    clean, enhanced = _pair(clean, enhanced)
+    clean = audio.resample(clean, sample_rate, SCORE_RATE)
+    enhanced = audio.resample(enhanced, sample_rate, SCORE_RATE)
+    functions = {"pesq": pesq, "ssnr": ssnr, "estoi": estoi, "si_sdr": si_sdr}
+    return {name: functions[name](clean, enhanced) for name in metrics}
+
+
+def pesq(clean, enhanced):
+    """Wide-band PESQ (ITU-T P.862.2) at 16 kHz, by the `pesq` package: 1.04 (bad) to 4.64.
+
+    Args:
+        clean, enhanced: (n,) at 16 kHz.
+
+    Returns:
+        float, or None where PESQ finds no speech, fails on a clip under about 1/4 s, or is not
+        installed.
+    """
+    clean, enhanced = _pair(clean, enhanced)
+    try:
+        import pesq as package
+    except ImportError:
+        return None
+    # The C code scales by the level and hangs on to a NaN when there is none.
+    if not clean.any() or not enhanced.any():
+        return None
+    try:
+        value = float(package.pesq(SCORE_RATE, clean, enhanced, "wb"))
+    except package.PesqError:
+        return None
+    return value if np.isfinite(value) else None
+
+
+def ssnr(clean, enhanced):
+    """Segmental signal-to-noise ratio at 16 kHz in dB, between -10 and 35.
+
+    Frames of 480 samples every 120, window 0.5 (1 - cos(2 pi k / 481)), k = 1..480; per frame
+    10 log10(sum(clean^2) / sum((clean - enhanced)^2)), clamped to [-10, 35] dB; the mean over
+    floor((n - 480) / 120) frames, pauses included (Hansen and Pellom 1998; the last whole frame
+    is left out, as in the code behind the published figures). A frame whose reference is silent
+    counts -10 dB, so identical signals reach 35 dB only if they have no silent frame.
+
+    Args:
+        clean, enhanced: (n,) at 16 kHz.
+
+    Returns:
+        float, or None for fewer than 600 samples or a wholly silent reference.
+    """
+    clean, enhanced = _pair(clean, enhanced)
+    if len(clean) < SSNR_FRAME + SSNR_HOP or not clean.any():
+        return None
+    k = np.arange(1, SSNR_FRAME + 1)
+    power = (0.5 * (1 - np.cos(2 * np.pi * k / (SSNR_FRAME + 1)))) ** 2
+    signal, noise = (_framewise_energy(x, power) for x in (clean, clean - enhanced))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = 10 * np.log10(signal / noise)
+    ratio = np.where(signal > 0, ratio, SSNR_RANGE_DB[0])
+    return float(np.clip(ratio, *SSNR_RANGE_DB).mean())
+
+
+def estoi(clean, enhanced):
+    """Extended short-time objective intelligibility at 16 kHz, by the `pystoi` package.
+
+    Jensen and Taal 2016; 1 for identical signals, about 0 for unrelated ones.
+
+    Args:
+        clean, enhanced: (n,) at 16 kHz.
+
+    Returns:
+        float, or None for a silent signal or too little speech (under about 0.4 s).
+    """
+    from pystoi import stoi
+
+    clean, enhanced = _pair(clean, enhanced)
+    if not clean.any() or not enhanced.any():
+        return None
+    with warnings.catch_warnings():
+        # pystoi answers a too short signal with a warning and 1e-5; that is no score.
+        warnings.simplefilter("error", RuntimeWarning)
+        try:
+            return float(stoi(clean, enhanced, SCORE_RATE, extended=True))
+        except RuntimeWarning:
+            return None
+
+
+def si_sdr(clean, enhanced):
+    """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al. 2019), any rate.
+
+    a = <enhanced, clean> / <clean, clean>;
+    10 log10(|a clean|^2 / |enhanced - a clean|^2); the mean is not removed.
+
+    Args:
+        clean, enhanced: (n,).
+
+    Returns:
+        float, or None if either signal is silent. Identical signals give +infinity, orthogonal
+        ones -infinity.
+    """
+    clean, enhanced = _pair(clean, enhanced)
+    if not clean.any() or not enhanced.any():
+        return None
+    target = (enhanced @ clean) / (clean @ clean) * clean
+    residue = enhanced - target
+    with np.errstate(divide="ignore"):
+        return float(10 * (np.log10(target @ target) - np.log10(residue @ residue)))
+
+
+def _framewise_energy(x, power):
+    """Windowed energy of every frame but the last, (floor((n - 480) / 120),)."""
+    frames = np.lib.stride_tricks.sliding_window_view(x, SSNR_FRAME)[:-SSNR_HOP:SSNR_HOP]
+    return (frames**2) @ power
+
+
+def _pair(clean, enhanced):
+    """Both waves as float64 (n,), checked."""
+    clean, enhanced = audio.as_wave(clean, "clean"), audio.as_wave(enhanced, "enhanced")
+    for name, wave in (("clean", clean), ("enhanced", enhanced)):
+        if wave.ndim != 1:
+            raise ValueError(
+                f"Scores are defined for mono, but {name} has {wave.shape[1]} channels: "
+                "score one channel at a time."
+            )
+    if len(clean) != len(enhanced):
+        raise ValueError(
+            f"clean has {len(clean)} samples, enhanced {len(enhanced)}: "
+            "scores need two aligned waves of equal length."
+        )
+    return tuple(audio.to_float(wave).astype(np.float64) for wave in (clean, enhanced))
