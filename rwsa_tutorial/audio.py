@@ -161,14 +161,16 @@ def resample_blocks(blocks, from_rate, to_rate, channels, length=None):
     """
     from_rate, to_rate = check_rate(from_rate, "from_rate"), check_rate(to_rate, "to_rate")
     stream = _resampler(from_rate, to_rate, channels)
+    step = max(1, BLOCK * from_rate // to_rate)  # keeps what comes out as small as what goes in
     n = given = 0
     for block in blocks:
         n += len(block)
-        out = stream(np.ascontiguousarray(block, dtype=np.float32), False)
-        out = out if length is None else out[: length - given]
-        given += len(out)
-        if len(out):
-            yield out
+        for piece in blocks_of(block, step):
+            out = stream(np.ascontiguousarray(piece, dtype=np.float32), False)
+            out = out if length is None else out[: length - given]
+            given += len(out)
+            if len(out):
+                yield out
     length = -(-n * to_rate // from_rate) if length is None else length
     # Two output samples' worth of silence: soxr alone would round the length down.
     pad = np.zeros((2 * -(-from_rate // to_rate), channels), np.float32)
@@ -270,6 +272,19 @@ def write_blocks(path, blocks, sample_rate, channels, subtype=None):
                 f"{path} cannot be written ({error.error_string.rstrip('.')}): {sample_rate} Hz, "
                 f"{channels} channel(s) as {path.suffix}. WAV takes any rate."
             ) from None
+
+
+def kept_subtype(subtype, source, target):
+    """The sample format of `source` if `target` can sensibly hold it, else None (the default)."""
+    import soundfile
+
+    source, target = Path(source), Path(target)
+    check_extension(target)
+    same_type = source.suffix.lower() == target.suffix.lower()
+    # libsndfile would also put an MP3 stream into a WAV file, which few players expect
+    plain = subtype.startswith(("PCM_", "FLOAT", "DOUBLE"))
+    fits = soundfile.check_format(target.suffix[1:].upper(), subtype)
+    return subtype if fits and (plain or same_type) else None
 
 
 def check_extension(path):

@@ -60,7 +60,7 @@ def pesq(clean, enhanced):
         import pesq as package
     except ImportError:
         return None
-    # The C code scales by the level and hangs on to a NaN when there is none.
+    # The package divides by the level and stumbles over the NaN where there is none.
     if not clean.any() or not enhanced.any():
         return None
     try:

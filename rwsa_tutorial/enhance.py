@@ -1,0 +1,255 @@
+"""Any recording in, the enhanced recording out, at its own rate, length and level.
+
+The way of the signal: resample to 16 kHz, bring to mean square 1 (one gain for the whole
+recording, so it is read twice), cut into overlapping segments, analyse, model, synthesise,
+cross-fade, undo the gain, resample back. All of it works block by block: apart from the arrays
+that go in and out, memory does not grow with the length of the recording.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from rwsa_tutorial import audio
+from rwsa_tutorial.features import HOP, SAMPLE_RATE, analyse, synthesise
+
+SEGMENT_SECONDS = 8.0
+OVERLAP_SECONDS = 1.0
+
+
+def enhance(
+    wave,
+    sample_rate,
+    model,
+    *,
+    amount=1.0,
+    segment_seconds=SEGMENT_SECONDS,
+    overlap_seconds=OVERLAP_SECONDS,
+    progress=True,
+):
+    """Enhance a recording held in memory.
+
+    Channels are enhanced one by one. Silence stays exactly silent. What lies above 8 kHz in a
+    recording of a higher rate is lost, because the network hears 16 kHz.
+
+    Args:
+        wave: (n,) or (n, channels), n >= 1; any float, or uint8, int16, int32.
+        sample_rate: Hz, any whole number.
+        model: `RWSAMambaUNet`, or any callable (mag, phase) -> (mag, phase, ...) on (B, F, T).
+            It runs where its parameters are, in evaluation mode, without gradients.
+        amount: how much of the result to apply, 0 (the input) to 1 (the model's output): the
+            compressed magnitude is noisy * (1 - amount + amount * mask), and the phase turns
+            from the noisy to the estimated one by that fraction of the shorter way round.
+        segment_seconds: longest piece the model sees at once.
+        overlap_seconds: what neighbouring pieces share; they are cross-faded in its middle half.
+        progress: show a bar if the work takes more than two seconds.
+
+    Returns:
+        np.ndarray: the same shape, type and level; integers are rounded and clipped.
+
+    Raises:
+        ValueError: in words: not audio, empty, NaN or infinity, a wrong rate or setting, or a
+            model that answers with NaN.
+    """
+    wave = audio.as_wave(wave)
+    columns = wave.reshape(len(wave), -1)
+    stream = enhance_stream(
+        lambda: (audio.to_float(block) for block in audio.blocks_of(columns)),
+        sample_rate,
+        columns.shape[1],
+        model,
+        amount=amount,
+        segment_seconds=segment_seconds,
+        overlap_seconds=overlap_seconds,
+        progress=progress,
+    )
+    out = np.empty_like(columns)
+    start = 0
+    for block in stream:
+        out[start : start + len(block)] = audio.from_float(block, wave.dtype)
+        start += len(block)
+    return out.reshape(wave.shape)
+
+
+def enhance_file(source, target, model, **settings):
+    """Enhance a recording on disk into another file, without holding it in memory.
+
+    Args:
+        source: WAV, FLAC, OGG or MP3.
+        target: path of the result; its extension says the file type. The sample format is kept
+            where the file type can hold it. The file appears whole or not at all, and replaces
+            an existing one.
+        model, **settings: as in `enhance`.
+
+    Raises:
+        FileNotFoundError: no such source, or no folder for the target.
+        ValueError: in words: as in `enhance`, or the target is the source, or a file type that
+            cannot hold the recording.
+    """
+    source, target = Path(source), Path(target)
+    with audio.open_to_read(source) as file:
+        rate, channels, subtype = file.samplerate, file.channels, file.subtype
+    if target.exists() and target.samefile(source):
+        raise ValueError(f"{target} is the recording itself: give the result another name.")
+    subtype = audio.kept_subtype(subtype, source, target)
+    stream = enhance_stream(lambda: _file_blocks(source), rate, channels, model, **settings)
+    audio.write_blocks(target, stream, rate, channels, subtype)
+
+
+def enhance_stream(
+    open_blocks,
+    sample_rate,
+    channels,
+    model,
+    *,
+    amount=1.0,
+    segment_seconds=SEGMENT_SECONDS,
+    overlap_seconds=OVERLAP_SECONDS,
+    progress=True,
+):
+    """`enhance` for a recording that can be read twice, block by block.
+
+    Args:
+        open_blocks: callable that starts again at the beginning and gives an iterable of float
+            (m, channels) blocks.
+        sample_rate, model, amount, segment_seconds, overlap_seconds, progress: as in `enhance`.
+        channels: number of channels.
+
+    Yields:
+        float32 (m, channels), joined as long as the input.
+    """
+    sample_rate = audio.check_rate(sample_rate)
+    segment, overlap = _check_settings(amount, segment_seconds, overlap_seconds)
+    n_in, n, energy = _measure(open_blocks(), sample_rate, channels)
+    if n_in == 0:
+        raise ValueError("The recording is empty: it has no samples.")
+    gain = audio.level_gain(energy, n)
+    plan = plan_segments(n, segment, overlap)
+    heard = np.flatnonzero(gain)
+    # delay: no bar for work that is over in two seconds
+    bar = tqdm(
+        total=len(plan) * len(heard),
+        desc="enhancing",
+        unit="segment",
+        delay=2,
+        disable=not progress,
+    )
+
+    def enhance_segment(x):
+        out = np.zeros_like(x)
+        for channel in heard:
+            if x[:, channel].any():
+                levelled = x[:, channel] * gain[channel]  # float64: no overflow for tiny levels
+                y = _apply(model, levelled.astype(np.float32), amount)
+                out[:, channel] = y / gain[channel]
+            bar.update()
+        return out
+
+    was_training = getattr(model, "training", False)
+    if was_training:
+        model.eval()
+    try:
+        low = audio.resample_blocks(open_blocks(), sample_rate, SAMPLE_RATE, channels, n)
+        done = _crossfade(low, plan, overlap, enhance_segment)
+        yield from audio.resample_blocks(done, SAMPLE_RATE, sample_rate, channels, n_in)
+    finally:
+        bar.close()
+        if was_training:
+            model.train()
+
+
+def plan_segments(n, segment, overlap):
+    """Cut n samples into nearly equal pieces of at most `segment`, neighbours sharing `overlap`.
+
+    Args:
+        n, segment, overlap: samples; segment and overlap are multiples of 120, so that the
+            frames of all pieces lie on one grid.
+
+    Returns:
+        list of (start, stop): the first starts at 0, the last stops at n.
+    """
+    if n <= segment:
+        return [(0, n)]
+    # one hop less, because rounding to the grid may lengthen a piece by one hop
+    count = -(-(n - overlap) // (segment - overlap - HOP))
+    starts = [round(i * (n - overlap) / count / HOP) * HOP for i in range(count)]
+    return [*zip(starts, [s + overlap for s in starts[1:]], strict=False), (starts[-1], n)]
+
+
+def _check_settings(amount, segment_seconds, overlap_seconds):
+    if not 0 <= amount <= 1:
+        raise ValueError(f"amount is {amount}: give a number from 0 (input) to 1 (enhanced).")
+    segment = round(segment_seconds * SAMPLE_RATE / HOP) * HOP
+    overlap = round(overlap_seconds * SAMPLE_RATE / HOP) * HOP
+    if not 0 < 2 * overlap <= segment - HOP:
+        raise ValueError(
+            f"Segments of {segment_seconds} s cannot overlap by {overlap_seconds} s: the overlap "
+            "must be above zero and less than half a segment."
+        )
+    return segment, overlap
+
+
+def _measure(blocks, sample_rate, channels):
+    """Samples at the input's rate, samples at 16 kHz, energy at 16 kHz (channels,)."""
+    n_in, n, energy = 0, 0, np.zeros(channels)
+
+    def counted():
+        nonlocal n_in
+        for block in blocks:
+            n_in += len(block)
+            yield block
+
+    for block in audio.resample_blocks(counted(), sample_rate, SAMPLE_RATE, channels):
+        n += len(block)
+        energy += np.square(block, dtype=np.float64).sum(0)
+    if not np.isfinite(energy).all():
+        raise ValueError("The recording holds values too large for a sound: full scale is 1.")
+    return n_in, n, energy
+
+
+def _crossfade(blocks, plan, overlap, enhance_segment):
+    """Enhance each piece of the plan and join them; the gains of two neighbours add up to 1.
+
+    The outer quarters of an overlap, where one piece knows little of what lies beyond its edge,
+    are left to the other piece.
+    """
+    ramp = np.clip(2 * (np.arange(overlap) + 0.5) / overlap - 0.5, 0, 1)
+    fade = np.sin(0.5 * np.pi * ramp).astype(np.float32)[:, None] ** 2
+    held, held_from, tail = next(blocks), 0, None
+    for start, stop in plan:
+        while held_from + len(held) < stop:
+            held = np.concatenate([held, next(blocks)])
+        held, held_from = held[start - held_from :], start
+        out = enhance_segment(held[: stop - start])
+        if tail is not None:
+            out[:overlap] = tail * (1 - fade) + out[:overlap] * fade
+        keep = len(out) if (start, stop) == plan[-1] else len(out) - overlap
+        tail = out[keep:]
+        yield out[:keep]
+
+
+@torch.inference_mode()
+def _apply(model, wave, amount):
+    """One levelled piece (n,) through analysis, model and synthesis."""
+    parameters = model.parameters() if hasattr(model, "parameters") else ()
+    like = next(iter(parameters), torch.empty(0))
+    mag, phase = analyse(torch.from_numpy(wave)[None].to(like.device))
+    if amount > 0:
+        new_mag, new_phase, *_ = model(mag.to(like.dtype), phase.to(like.dtype))
+        new_mag, new_phase = new_mag.to(mag.dtype), new_phase.to(mag.dtype)
+        turn = new_phase - phase
+        turn = torch.atan2(turn.sin(), turn.cos())  # the shorter way round
+        mag, phase = torch.lerp(mag, new_mag, amount), phase + amount * turn
+    out = synthesise(mag, phase, length=len(wave))[0].cpu().numpy()
+    if not np.isfinite(out).all():
+        raise ValueError("The model answered with NaN or infinity: are its weights sound?")
+    return out
+
+
+def _file_blocks(path):
+    with audio.open_to_read(path) as file:
+        while len(block := file.read(audio.BLOCK, dtype="float32", always_2d=True)):
+            audio.check_finite(block, str(path))
+            yield block
