@@ -1,0 +1,265 @@
+"""The command line: rwsa check | enhance | evaluate.
+
+Exit status 0: done; 1: `check` found that the course cannot run; 2: bad input, told in one line.
+"""
+
+import argparse
+import glob
+import os
+import sys
+from pathlib import Path
+
+EXAMPLES = {
+    "check": """examples:
+  rwsa check                  look at this machine and this folder
+""",
+    "enhance": """examples:
+  rwsa enhance talk.wav -o talk_enhanced.wav
+  rwsa enhance recordings/ -o enhanced/        a folder and its sub-folders
+  rwsa enhance 'day1/*.flac' day2.mp3 -o enhanced/
+  rwsa enhance talk.wav -o gentle.wav --amount 0.7
+
+WAV, FLAC, OGG and MP3, any sample rate, mono or more channels, any length. What lies above
+8 kHz is lost. In a folder, names and file types stay as they are. A file that cannot be done is
+named, the others are done, and the exit status is 2.
+""",
+    "evaluate": """examples:
+  rwsa evaluate --clean test/clean --noisy test/noisy --csv scores.csv
+  rwsa evaluate --clean test/clean --noisy test/noisy --csv scores.csv --model xs
+  rwsa evaluate --clean test/clean --noisy enhanced --csv scores.csv --model none
+
+Scores (PESQ, SSNR in dB, ESTOI, SI-SDR in dB) need mono pairs of equal name, rate and length.
+A score that is not defined for a pair is shown as missing and left out of the means.
+""",
+}
+
+
+def main(argv=None):
+    """Run one command; returns the exit status. `argv` is a list of words, by default the shell's.
+
+    Raises SystemExit (status 0 or 2) for --help and for unknown options, as argparse does.
+    """
+    options = _parser().parse_args(argv)
+    try:
+        return options.run(options)
+    except (ValueError, OSError) as error:
+        return _complain(options.command, error)
+    except ModuleNotFoundError as error:
+        return _complain(options.command, f"{error}. `rwsa check` says what is missing.")
+    except KeyboardInterrupt:
+        return _complain(options.command, "stopped; finished files are kept.", status=130)
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="rwsa",
+        description="Speech enhancement with RWSA-MambaUNet: the course's commands.",
+        epilog="rwsa COMMAND --help tells more about one of them.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name, run, words):
+        command = commands.add_parser(
+            name,
+            help=words,
+            description=words[0].upper() + words[1:] + ".",
+            epilog=EXAMPLES[name],
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.set_defaults(run=run)
+        return command
+
+    add("check", _check, "say in plain words whether the course can run here")
+
+    command = add("enhance", _enhance, "take the noise out of recordings")
+    command.add_argument("inputs", nargs="+", metavar="IN", help="file, folder or glob pattern")
+    command.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="OUT",
+        help="folder (made if need be), or a file name if IN is one file",
+    )
+    command.add_argument("--model", default="nano", help="name or weights file (default: nano)")
+    command.add_argument(
+        "--amount",
+        type=_amount,
+        default=1.0,
+        help="how much of the enhancement to apply, 0 to 1 (default: 1)",
+    )
+    command.add_argument("--force", action="store_true", help="replace existing results")
+
+    command = add("evaluate", _evaluate, "score noisy recordings and what the model makes of them")
+    command.add_argument("--clean", required=True, metavar="DIR", help="folder of references")
+    command.add_argument("--noisy", required=True, metavar="DIR", help="folder of recordings")
+    command.add_argument(
+        "--model",
+        default="nano",
+        help="name or weights file; none scores the recordings as they are (default: nano)",
+    )
+    command.add_argument("--csv", required=True, metavar="FILE", help="where the scores go")
+    command.add_argument("--force", action="store_true", help="replace an existing FILE")
+    return parser
+
+
+def _amount(text):
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def _complain(command, words, status=2):
+    line = " ".join(str(words).split())
+    print(f"rwsa {command}: {line}", file=sys.stderr)
+    return status
+
+
+def _check(options):
+    from rwsa_tutorial.checks import environment
+
+    return 1 if environment() else 0
+
+
+def _enhance(options):
+    from tqdm import tqdm
+
+    from rwsa_tutorial.enhance import enhance_file
+
+    jobs, problems = plan_enhancement(options.inputs, options.output, options.force)
+    for words in problems:
+        _complain("enhance", words)
+    model = load_model(options.model) if jobs else None
+    done = 0
+    for source, target in tqdm(jobs, desc="files", unit="file", disable=len(jobs) < 2, delay=2):
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            enhance_file(source, target, model, amount=options.amount)
+            done += 1
+        except (ValueError, OSError) as error:
+            words = str(error) if str(source) in str(error) else f"{source}: {error}"
+            problems.append(words)
+            with tqdm.external_write_mode():
+                _complain("enhance", words)
+    print(f"{done} enhanced, {len(problems)} not." if problems else f"{done} enhanced.")
+    return 2 if problems else 0
+
+
+def _evaluate(options):
+    from rwsa_tutorial.evaluation import evaluate, pair_folders, table, write_csv
+
+    csv = Path(options.csv)
+    if csv.exists() and not options.force:
+        raise ValueError(f"{csv} exists: give another name, or --force to replace it.")
+    if not csv.parent.is_dir():
+        raise ValueError(f"There is no folder {csv.parent} to write {csv.name} into.")
+    pairs = pair_folders(options.clean, options.noisy)
+    model = None if options.model == "none" else load_model(options.model)
+    problems = []
+    rows = evaluate(pairs, model, problems=problems)
+    for words in problems:
+        _complain("evaluate", words)
+    if rows:
+        print(table(rows))
+        write_csv(csv, rows)
+        print(f"Written to {csv}.")
+    return 2 if problems else 0
+
+
+def load_model(name):
+    """The shipped network of that name, or the one in a weights file; on CUDA if there is one."""
+    import torch
+
+    from rwsa_tutorial import VARIANTS, load_pretrained
+
+    if name not in VARIANTS and not Path(name).is_file():
+        raise ValueError(f"{name} is no weights file and none of {', '.join(VARIANTS)}.")
+    return load_pretrained(name).to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def plan_enhancement(inputs, output, force=False):
+    """Which recording goes where, decided before anything is done.
+
+    Args:
+        inputs: files, folders (with their sub-folders) and glob patterns, as text.
+        output: a folder, or, for one single file, a name with an audio extension.
+        force: results may replace existing files, but never an input.
+
+    Returns:
+        (jobs, problems): list of (source, target) paths, and a line for each input that cannot
+        be done.
+
+    Raises:
+        ValueError: in words: `output` does not fit the inputs, or two results would have one name.
+    """
+    from rwsa_tutorial.audio import EXTENSIONS
+
+    meant_as_folder = str(output).endswith(("/", os.sep))
+    output = Path(output)
+    found, problems = [], []
+    for text in inputs:
+        some = _find(text, output)
+        found += some
+        if not some:
+            problems.append(_nothing_there(text))
+    found = list(dict.fromkeys(found))
+    single = len(inputs) == 1 and [Path(inputs[0])] == [path for path, _ in found]
+    if output.is_dir() or meant_as_folder or not (output.suffix or output.exists()):
+        targets = [output / name for _, name in found]
+    elif output.suffix.lower() in EXTENSIONS:
+        if not single and found:
+            raise ValueError(f"{output} is one file, but there may be more results: give a folder.")
+        targets = [output for _ in found]
+    elif single or output.exists():
+        raise ValueError(f"{output} is neither a folder nor one of {', '.join(EXTENSIONS)}.")
+    else:
+        targets = [output / name for _, name in found]
+
+    jobs, owners = [], {}
+    identities = {_identity(source) for source, _ in found}
+    for (source, _), target in zip(found, targets, strict=True):
+        if target in owners:
+            raise ValueError(f"{owners[target]} and {source} would both become {target}.")
+        owners[target] = source
+        if target.exists() and _identity(target) in identities:
+            problems.append(f"{source}: the result would overwrite an input, {target}.")
+        elif target.exists() and not force:
+            problems.append(f"{source}: {target} exists; --force replaces it.")
+        else:
+            jobs.append((source, target))
+    return jobs, problems
+
+
+def _find(text, output):
+    """Recordings meant by one input: list of (path, name below the output folder)."""
+    from rwsa_tutorial.evaluation import recordings
+
+    path = Path(text)
+    if path.is_file():
+        return [(path, Path(path.name))]
+    if path.is_dir():
+        files = recordings(path)
+        folder, out = path.resolve(), output.resolve()
+        if folder in out.parents:  # earlier results are no input
+            files = [file for file in files if out not in file.resolve().parents]
+        return [(file, file.relative_to(path)) for file in files]
+    hits = [Path(hit) for hit in sorted(glob.glob(text, recursive=True))]
+    return [(hit, Path(hit.name)) for hit in hits if hit.is_file()]
+
+
+def _nothing_there(text):
+    if Path(text).is_dir():
+        return f"{text}: there are no WAV, FLAC, OGG or MP3 files in this folder."
+    if glob.has_magic(text):
+        return f"{text}: no file matches this pattern."
+    return f"{text}: there is no such file or folder."
+
+
+def _identity(path):
+    """The same for two names of one file, links included."""
+    state = os.stat(path)
+    return state.st_dev, state.st_ino
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,180 @@
+"""Scores of many recordings: pairs of files, before and after enhancement."""
+
+import csv
+import math
+from pathlib import Path
+
+from tqdm import tqdm
+
+from rwsa_tutorial import audio
+from rwsa_tutorial.enhance import enhance
+from rwsa_tutorial.metrics import METRICS, score
+
+SIGNALS = ("noisy", "enhanced")
+
+
+def recordings(folder):
+    """All WAV, FLAC, OGG and MP3 files below a folder, sorted; hidden ones are left out."""
+    return sorted(
+        path
+        for path in Path(folder).rglob("*")
+        if path.suffix.lower() in audio.EXTENSIONS
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+
+
+def pair_folders(clean, noisy):
+    """Pair the recordings of two folders by equal name; the extension may differ.
+
+    Args:
+        clean, noisy: folders; sub-folders count as part of the name.
+
+    Returns:
+        list of (clean path, noisy path), sorted by name.
+
+    Raises:
+        ValueError: in words: a folder is missing or empty, a file has no partner (all are
+            listed), or two files of one folder have the same name.
+    """
+    named = {"clean": _by_name(clean, "clean"), "noisy": _by_name(noisy, "noisy")}
+    alone = [
+        f"{path} (no {other} file of this name)"
+        for this, other in (("clean", "noisy"), ("noisy", "clean"))
+        for name, path in named[this].items()
+        if name not in named[other]
+    ]
+    if alone:
+        raise ValueError(f"{len(alone)} file(s) without a partner: {', '.join(alone)}.")
+    return [(path, named["noisy"][name]) for name, path in named["clean"].items()]
+
+
+def evaluate(pairs, model=None, metrics=METRICS, *, problems=None, progress=True):
+    """Score every noisy recording and, given a model, what the model makes of it.
+
+    Args:
+        pairs: list of (clean path, noisy path), for example from `pair_folders`.
+        model: as for `enhance`; None scores the recordings as they are.
+        metrics: which scores, any of `METRICS`.
+        problems: a list that collects a line for each pair that cannot be scored, so that the
+            others are done; without it the first such pair raises.
+        progress: show a bar if the work takes more than two seconds.
+
+    Returns:
+        list of dict: {"file", "signal": "noisy" | "enhanced", and each score: float or None}.
+
+    Raises:
+        ValueError: in words, with the name of the file: unreadable, not mono, unequal rates or
+            lengths.
+    """
+    rows = []
+    for clean_path, noisy_path in tqdm(
+        list(pairs), desc="scoring", unit="pair", delay=2, disable=not progress
+    ):
+        try:
+            rows += _score_pair(Path(clean_path), Path(noisy_path), model, metrics)
+        except (ValueError, OSError) as error:
+            words = str(error) if str(noisy_path) in str(error) else f"{noisy_path}: {error}"
+            if problems is None:
+                raise ValueError(words) from error
+            problems.append(words)
+    return rows
+
+
+def summary(rows):
+    """Mean scores by signal, missing ones left out.
+
+    Args:
+        rows: from `evaluate`.
+
+    Returns:
+        dict: signal -> {"files": number of files, each score: (mean, how many were missing)};
+        the mean is None where every score is missing.
+    """
+    result = {}
+    for signal in [s for s in SIGNALS if any(row["signal"] == s for row in rows)]:
+        chosen = [row for row in rows if row["signal"] == signal]
+        result[signal] = {"files": len(chosen)}
+        for name in _score_names(rows):
+            there = [row[name] for row in chosen if row[name] is not None]
+            mean = math.fsum(there) / len(there) if there else None
+            result[signal][name] = (mean, len(chosen) - len(there))
+    return result
+
+
+def table(rows, files=True):
+    """The rows and their means as text, one line each; a missing score reads "missing".
+
+    Args:
+        rows: from `evaluate`.
+        files: False leaves out the files and keeps the means.
+    """
+    names = _score_names(rows)
+    lines = [["file", "signal", *names]]
+    if files:
+        lines += [[r["file"], r["signal"], *(_number(r[name]) for name in names)] for r in rows]
+    notes = []
+    for signal, means in summary(rows).items():
+        count = means["files"]
+        lines.append([f"mean of {count}", signal, *(_number(means[name][0]) for name in names)])
+        notes += [
+            f"{name} is missing for {missing} of {count} {signal} files, left out of the mean."
+            for name in names
+            if (missing := means[name][1])
+        ]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    texts = [
+        "  ".join(
+            cell.ljust(width) if i < 2 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    ]
+    return "\n".join([*texts, *notes])
+
+
+def write_csv(path, rows):
+    """Write the rows as CSV, a line a row; a missing score is an empty cell.
+
+    The file appears whole or not at all, and replaces an existing one.
+    """
+    with audio.whole_file(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, ["file", "signal", *_score_names(rows)])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _by_name(folder, role):
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"There is no folder {folder} with the {role} recordings.")
+    named = {}
+    for path in recordings(folder):
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if name in named:
+            raise ValueError(f"{named[name]} and {path} have the same name: which one is meant?")
+        named[name] = path
+    if not named:
+        raise ValueError(f"{folder} holds no {', '.join(audio.EXTENSIONS)} files.")
+    return named
+
+
+def _score_pair(clean_path, noisy_path, model, metrics):
+    clean, rate = audio.read(clean_path)
+    noisy, noisy_rate = audio.read(noisy_path)
+    if rate != noisy_rate:
+        raise ValueError(f"{noisy_path} has {noisy_rate} Hz, {clean_path} {rate} Hz.")
+    name = noisy_path.stem
+    rows = [{"file": name, "signal": "noisy"} | score(clean, noisy, rate, metrics)]
+    if model is not None:
+        enhanced = enhance(noisy, rate, model, progress=False)
+        rows.append({"file": name, "signal": "enhanced"} | score(clean, enhanced, rate, metrics))
+    return rows
+
+
+def _score_names(rows):
+    return [name for name in METRICS if any(name in row for row in rows)]
+
+
+def _number(value):
+    return "missing" if value is None else f"{value:.3f}"
