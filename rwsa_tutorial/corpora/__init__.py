@@ -1,0 +1,1 @@
+"""Corpora: gathering, rendering and mixing of speech and noise."""

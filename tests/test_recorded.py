@@ -1,0 +1,266 @@
+"""Gathering training material: packing, splitting, judging, trimming, sequencing, synthesis."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from rwsa_tutorial.corpora import noises, packing, recorded, rendered
+from rwsa_tutorial.corpora.packing import RATE, Clip
+
+
+def plain(items, name=None):
+    return items
+
+
+def bursts(seconds, floor_db, rng, rate=RATE):
+    """Speech-like: noise in syllables of 0.2 s with gaps of 0.1 s, over a steady floor."""
+    n = int(seconds * rate)
+    syllables = (np.arange(n) / rate % 0.3) < 0.2
+    wave = rng.standard_normal(n)
+    return 0.1 * (wave * syllables + rng.standard_normal(n) * 10 ** (floor_db / 20))
+
+
+# --- Packing --------------------------------------------------------------------------------
+
+
+def test_packed_clips_read_back_as_they_were(tmp_path):
+    rng = np.random.default_rng(0)
+    waves = {name: rng.standard_normal(n) for name, n in (("a", 1600), ("b", 900), ("c", 1234))}
+    clips = [Clip(wave, name, "anna", "en") for name, wave in waves.items()]
+    packing.save_part(tmp_path, "first", "speech", clips[:2], "CC0")
+    packing.save_part(tmp_path, "second", "speech", clips[2:], "MIT")
+    packing.save_part(tmp_path, "hiss", "noise", [Clip(waves["a"], "h")], "CC0")
+    index = packing.assemble(tmp_path)
+
+    assert index == json.loads((tmp_path / "index.json").read_text(encoding="utf-8"))
+    assert index["licences"] == {"first": "CC0", "second": "MIT", "hiss": "CC0"}
+    assert index["samples"] == {"speech": 3734, "noise": 1600}
+    flat = np.load(tmp_path / "speech.npy", mmap_mode="r")
+    assert flat.dtype == np.int16 and flat.shape == (3734,)
+    for clip in [clip for clip in index["clips"] if clip["set"] == "speech"]:
+        got = flat[clip["start"] : clip["start"] + clip["length"]] / 32767
+        wave = waves[clip["file"]]
+        np.testing.assert_allclose(got, wave * 0.7 / np.abs(wave).max(), atol=0.51 / 32767)
+        assert (clip["speaker"], clip["language"]) == ("anna", "en")
+
+
+def test_an_older_index_stays_true_when_a_source_is_added(tmp_path):
+    packing.save_part(tmp_path, "zebra", "speech", [Clip(np.ones(100), "z")], "CC0")
+    before = packing.assemble(tmp_path)
+    packing.save_part(tmp_path, "ant", "speech", [Clip(-np.ones(50), "a")], "CC0")
+    after = packing.assemble(tmp_path, ["ant", "zebra"])
+    assert after["clips"][: len(before["clips"])] == before["clips"]
+    assert np.load(tmp_path / "speech.npy")[:100].min() > 0
+
+
+def test_bad_clips_and_parts_are_refused_in_words(tmp_path):
+    with pytest.raises(ValueError, match="silent"):
+        packing.to_int16(np.zeros(10))
+    with pytest.raises(ValueError, match="not finite"):
+        packing.to_int16(np.array([0.0, np.nan]))
+    with pytest.raises(ValueError, match="'speech' or 'noise'"):
+        packing.save_part(tmp_path, "x", "music", [Clip(np.ones(9), "f")], "CC0")
+    with pytest.raises(ValueError, match="no usable clip"):
+        packing.save_part(tmp_path, "x", "noise", [], "CC0")
+    with pytest.raises(ValueError, match="no packed source"):
+        packing.assemble(tmp_path)
+    packing.save_part(tmp_path, "x", "noise", [Clip(np.ones(9), "f")], "CC0")
+    np.save(tmp_path / "parts" / "x.npy", np.zeros(5, np.int16))
+    with pytest.raises(ValueError, match="delete both files"):
+        packing.assemble(tmp_path)
+
+
+def test_split_holds_out_the_asked_share_and_never_changes():
+    names = [f"package/file{i}.wav" for i in range(20000)]
+    held_out = [packing.is_held_out(name) for name in names]
+    assert 0.025 < np.mean(held_out) < 0.035
+    # CRC-32 of the name modulo 10000, below 300: a fixed point, so that no machine differs.
+    assert [name for name in names[:200] if packing.is_held_out(name)] == [
+        "package/file8.wav",
+        "package/file68.wav",
+        "package/file89.wav",
+        "package/file166.wav",
+        "package/file178.wav",
+        "package/file182.wav",
+        "package/file191.wav",
+    ]
+
+
+def test_cut_keeps_every_sample_in_equal_pieces():
+    wave = np.arange(50 * RATE)
+    pieces = packing.cut(wave, 20)
+    assert [len(piece) / RATE for piece in pieces] == pytest.approx([50 / 3] * 3, abs=1e-3)
+    np.testing.assert_array_equal(np.concatenate(pieces), wave)
+
+
+# --- Judging and cleaning speech ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("floor_db", [-20, -35, -50])
+def test_estimated_snr_finds_the_floor(floor_db):
+    wave = bursts(6, floor_db, np.random.default_rng(1))
+    assert recorded.estimated_snr(wave) == pytest.approx(-floor_db, abs=2)
+
+
+def test_treble_tells_narrow_band_from_wide_band():
+    rng = np.random.default_rng(2)
+    wide = noises.coloured(RATE * 2, 0, rng)
+    narrow = noises.band(RATE * 2, 300, 3000, rng)
+    # White noise: 3 of 8 kHz lie above 5 kHz.
+    assert recorded.treble_db(wide) == pytest.approx(10 * np.log10(3 / 8), abs=0.3)
+    assert recorded.treble_db(narrow) < -15
+
+
+def test_trim_shortens_long_silences_and_keeps_the_speech():
+    rng = np.random.default_rng(3)
+    speech, quiet = rng.standard_normal(RATE), 1e-4 * rng.standard_normal(3 * RATE)
+    trimmed = recorded.trim(np.concatenate([quiet, speech, quiet, speech, quiet]))
+    # Two seconds of speech, 0.2 s at each end, 0.4 s between: 2.8 s out of 11.
+    assert len(trimmed) / RATE == pytest.approx(2.8, abs=0.05)
+    assert np.sum(trimmed**2) == pytest.approx(2 * np.sum(speech**2), rel=1e-3)
+
+
+def test_join_words_makes_long_utterances_of_equal_loudness():
+    rng = np.random.default_rng(4)
+    words = [(f"w{i}", 10.0**-i * rng.standard_normal(RATE // 2)) for i in range(4)]
+    joined = recorded.join_words(words * 5, 3.0, np.random.default_rng(0))
+    assert [name for name, _ in joined][:1] == ["w0"]
+    assert all(len(wave) >= 3 * RATE for _, wave in joined[:-1])
+    for _, wave in joined:
+        loud = recorded.levels(wave)
+        loud = loud[loud > -20]
+        assert np.ptp(loud) < 12 and len(loud) > 40
+
+
+def test_speech_clips_drop_what_is_noisy_narrow_or_silent_and_join_the_rest(tmp_path):
+    rng = np.random.default_rng(5)
+    for name, wave, rate in (
+        ("clean.wav", bursts(5, -50, rng), RATE),
+        ("noisy.wav", bursts(5, -10, rng), RATE),
+        ("telephone.wav", bursts(5, -50, rng, 8000), 8000),
+        ("silent.wav", np.zeros(RATE), RATE),
+        ("beep.wav", np.sin(np.arange(RATE)), RATE),
+        *[(f"word{i}.wav", np.pad(bursts(0.9, -60, rng), 4000), RATE) for i in range(8)],
+    ):
+        soundfile.write(tmp_path / name, wave, rate)
+    source = recorded.Source("x", "speech", "CC0", language="en", speaker="s", join_below=2.0)
+    files = [path for path in recorded.sound_files(tmp_path) if path.name != "beep.wav"]
+    clips = list(recorded.speech_clips(source, files, tmp_path, plain))
+    whole = [clip for clip in clips if "joined" not in clip.measures]
+    joined = [clip for clip in clips if "joined" in clip.measures]
+    assert [clip.file for clip in whole] == ["clean.wav"]
+    assert 1 <= len(joined) <= 4
+    assert sum(len(clip.wave) for clip in joined) > 6 * RATE
+    assert {clip.language for clip in clips} == {"en"}
+
+
+def test_prompt_pattern_leaves_out_beeps_but_not_words():
+    import re
+
+    left_out = ["/s/silence/3.g722", "/s/beep.g722", "/s/ascending-2tone.g722", "/s/beeperr.g722"]
+    kept = ["/s/vm-intro.g722", "/s/digits/7.g722", "/s/confbridge-join-us.g722"]
+    assert all(re.search(recorded.PROMPT_NOISES, name) for name in left_out)
+    assert not any(re.search(recorded.PROMPT_NOISES, name) for name in kept)
+
+
+def test_held_out_effects_sound_in_validation_alone():
+    names = [f"effect{i}" for i in range(60)]
+    assert 0 < sum(packing.is_held_out(name, 10) for name in names) < 60
+    # Held-out effects are single samples of a sign that no other effect has.
+    effects = []
+    for name in names:
+        wave = np.zeros(100)
+        wave[0], wave[1] = (-1.0, 0.2) if packing.is_held_out(name, 10) else (1.0, -0.2)
+        effects.append((name, wave))
+    clips = list(recorded.effect_clips(effects, 0.3, 300))
+    assert len(clips) == 20 and sum(clip.valid for clip in clips) == 2
+    for clip in clips:
+        largest = clip.wave[np.argmax(np.abs(clip.wave))]
+        assert (largest < 0) == clip.valid
+
+
+# --- Errors in words ------------------------------------------------------------------------
+
+
+def test_without_apt_get_the_command_says_what_it_needs(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(recorded.shutil, "which", lambda tool: None)
+    monkeypatch.setattr(recorded, "synthetic_clips", lambda out, _: [Clip(np.ones(9), "n")])
+    assert recorded.main([str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "Debian or Ubuntu" in said and "no speech could be gathered" in said
+
+
+def test_a_missing_noise_folder_is_named(tmp_path, capsys):
+    assert recorded.main([str(tmp_path), "--skip", "", "--noise", str(tmp_path / "gone")]) == 2
+    assert "gone: there is no such folder" in capsys.readouterr().err
+
+
+# --- Synthesis ------------------------------------------------------------------------------
+
+MAKERS = {
+    "white": lambda rng: noises.coloured(2 * RATE, 0, rng),
+    "hum": lambda rng: noises.hum(2 * RATE, rng),
+    "fan": lambda rng: noises.fan(2 * RATE, rng),
+    "impulses": lambda rng: noises.impulses(2 * RATE, rng),
+    "keyboard": lambda rng: noises.keyboard(2 * RATE, rng),
+    "rain": lambda rng: noises.rain(2 * RATE, rng),
+    "traffic": lambda rng: noises.traffic(2 * RATE, rng),
+    "modulated": lambda rng: noises.modulated(2 * RATE, 200, 2000, 2, 6, rng),
+}
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_noises_are_level_seeded_and_finite(kind):
+    once, again, other = (MAKERS[kind](np.random.default_rng(seed)) for seed in (7, 7, 8))
+    assert once.shape == (2 * RATE,)
+    assert np.sqrt(np.mean(once**2)) == pytest.approx(1, rel=1e-9)
+    np.testing.assert_array_equal(once, again)
+    assert abs(np.mean(once * other)) < 0.5
+
+
+@pytest.mark.parametrize("exponent", [0, 1, 2])
+def test_coloured_noise_has_its_slope(exponent):
+    wave = noises.coloured(20 * RATE, exponent, np.random.default_rng(9))
+    frequency, amplitude = noises.long_term_spectrum([wave])
+    inside = (frequency > 200) & (frequency < 7000)
+    slope = np.polyfit(np.log(frequency[inside]), 2 * np.log(amplitude[inside]), 1)[0]
+    assert slope == pytest.approx(-exponent, abs=0.1)
+
+
+def test_speech_shaped_noise_follows_the_spectrum_it_is_given():
+    rng = np.random.default_rng(10)
+    model = noises.band(20 * RATE, 300, 3000, rng)
+    spectrum = noises.long_term_spectrum([model])
+    _, amplitude = noises.long_term_spectrum([noises.speech_shaped(20 * RATE, spectrum, rng)])
+    loud = spectrum[1] > 0.05
+    np.testing.assert_allclose(
+        20 * np.log10(amplitude[loud]), 20 * np.log10(spectrum[1][loud]), atol=1.5
+    )
+
+
+def test_babble_mixes_every_voice():
+    rng = np.random.default_rng(11)
+    at = np.arange(RATE * 2) / RATE
+    voices = [[np.sin(2 * np.pi * f * at)] for f in (400, 900, 1700, 3100)]
+    wave = noises.babble(6 * RATE, voices, rng)
+    frequency, amplitude = noises.long_term_spectrum([wave])
+    tones = [amplitude[np.abs(frequency - f).argmin()] for f in (400, 900, 1700, 3100)]
+    assert min(tones) > 0.2
+    assert amplitude[np.abs(frequency - 5000).argmin()] < 0.05
+
+
+def test_sequence_needs_an_effect_and_keeps_the_length():
+    with pytest.raises(ValueError, match="no effects"):
+        noises.sequence(100, [], 1, np.random.default_rng(0))
+    assert noises.sequence(100, [np.ones(500)], 1, np.random.default_rng(0)).shape == (100,)
+
+
+def test_sentences_are_complete_varied_and_seeded():
+    made = rendered.sentences(300, np.random.default_rng(0))
+    assert made == rendered.sentences(300, np.random.default_rng(0))
+    assert len(set(made)) > 290
+    for sentence in made:
+        assert "{" not in sentence and "|" not in sentence
+        assert sentence[0].isupper() and sentence[-1] in ".?"
