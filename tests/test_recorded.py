@@ -131,7 +131,8 @@ def test_join_words_makes_long_utterances_of_equal_loudness():
     for _, wave in joined:
         loud = recorded.levels(wave)
         loud = loud[loud > -20]
-        assert np.ptp(loud) < 12 and len(loud) > 40
+        # The words were 20 dB apart; frames at their edges are partly silent.
+        assert np.percentile(loud, 95) - np.percentile(loud, 10) < 3 and len(loud) > 40
 
 
 def test_speech_clips_drop_what_is_noisy_narrow_or_silent_and_join_the_rest(tmp_path):
