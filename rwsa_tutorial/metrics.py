@@ -18,6 +18,7 @@ SCORE_RATE = 16_000
 SSNR_FRAME = 480
 SSNR_HOP = 120
 SSNR_RANGE_DB = (-10.0, 35.0)
+STOI_FRAME = 512  # a little over one frame of pystoi, which cannot do with less
 
 
 def score(clean, enhanced, sample_rate, metrics=METRICS):
@@ -111,7 +112,7 @@ def estoi(clean, enhanced):
     from pystoi import stoi
 
     clean, enhanced = _pair(clean, enhanced)
-    if not clean.any() or not enhanced.any():
+    if len(clean) < STOI_FRAME or not clean.any() or not enhanced.any():
         return None
     with warnings.catch_warnings():
         # pystoi answers a too short signal with a warning and 1e-5; that is no score.

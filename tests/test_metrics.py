@@ -1,0 +1,187 @@
+"""The scores, against independent formulations and against published figures."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pesq as pesq_package
+import pystoi
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rwsa_tutorial import audio, metrics
+
+EVAL = Path(os.environ.get("RWSA_EVAL") or Path(__file__).resolve().parents[2] / "shared" / "eval")
+# set -> mean PESQ, SSNR, ESTOI, SI-SDR of its noisy recordings
+NOISY = {
+    "dns2020": (30, 1.4398, 4.8331, 0.7638, 7.7407),
+    "vbdemand": (12, 2.0123, 2.0788, 0.7688, 6.4828),
+    "ears_wham_v2": (5, 1.3443, -0.8499, 0.6085, 4.3008),
+}
+
+
+def speechlike(seconds=2.0, seed=0):
+    """Harmonics of a gliding pitch in syllables, (n,) at 16 kHz."""
+    t = np.arange(round(16_000 * seconds)) / 16_000
+    phase = 2 * np.pi * np.cumsum(120 + 30 * np.sin(2 * np.pi * 0.7 * t + seed)) / 16_000
+    voice = sum(np.sin(k * phase) / k for k in range(1, 25))
+    return 0.1 * voice * np.clip(np.sin(2 * np.pi * 2.3 * t + seed) + 0.3, 0, None)
+
+
+def noisy(clean, level=0.05, seed=1):
+    return clean + level * np.random.default_rng(seed).normal(size=clean.shape)
+
+
+def ssnr_frame_by_frame(clean, enhanced):
+    values = []
+    for frame in range(int(len(clean) / 120 - 480 / 120)):
+        signal = error = 0.0
+        for k in range(1, 481):
+            window = 0.5 * (1 - np.cos(2 * np.pi * k / 481))
+            at = frame * 120 + k - 1
+            signal += (window * clean[at]) ** 2
+            error += (window * (clean[at] - enhanced[at])) ** 2
+        value = 10 * np.log10(signal / error) if signal else -10.0
+        values.append(min(max(value, -10.0), 35.0))
+    return np.mean(values)
+
+
+def si_sdr_by_projection(clean, enhanced):
+    (scale,), *_ = np.linalg.lstsq(clean[:, None], enhanced, rcond=None)
+    return 10 * np.log10(np.sum((scale * clean) ** 2) / np.sum((enhanced - scale * clean) ** 2))
+
+
+@pytest.mark.parametrize("name", NOISY)
+def test_noisy_recordings_have_the_published_scores(name):
+    if not (EVAL / name).is_dir():
+        pytest.skip(f"the test pairs are not at {EVAL}; set RWSA_EVAL to their folder")
+    count, *expected = NOISY[name]
+    scores = []
+    for path in sorted((EVAL / name / "clean").glob("*.flac")):
+        clean, rate = audio.read(path)
+        degraded, _ = audio.read(EVAL / name / "noisy" / path.name)
+        scores.append(list(metrics.score(clean, degraded, rate).values()))
+    assert len(scores) == count
+    assert np.mean(scores, axis=0) == pytest.approx(expected, abs=0.005)
+
+
+@pytest.mark.parametrize("n", [600, 719, 720, 2_345])
+def test_ssnr_equals_a_loop_over_frames(n):
+    clean = speechlike()[:n]
+    clean[100:700] = 0  # a silent frame in the longer ones
+    degraded = noisy(clean, 0.1)
+    got, wanted = metrics.ssnr(clean, degraded), ssnr_frame_by_frame(clean, degraded)
+    assert got == pytest.approx(wanted, abs=1e-9)
+
+
+def test_ssnr_keeps_to_its_range():
+    clean = speechlike()
+    clean[clean == 0] = 1e-3
+    assert metrics.ssnr(clean, clean) == 35
+    assert metrics.ssnr(clean, clean + 100) == -10
+    assert metrics.ssnr(clean[:599], clean[:599]) is None
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 10**6), level=st.floats(1e-3, 10), gain=st.floats(1e-3, 1e3))
+def test_si_sdr_is_a_projection_and_ignores_level(seed, level, gain):
+    clean = np.random.default_rng(seed).normal(size=500)
+    degraded = noisy(clean, level, seed + 1)
+    value = metrics.si_sdr(clean, degraded)
+    assert value == pytest.approx(si_sdr_by_projection(clean, degraded), abs=1e-8)
+    assert metrics.si_sdr(clean, gain * degraded) == pytest.approx(value, abs=1e-8)
+    assert metrics.si_sdr(gain * clean, degraded) == pytest.approx(value, abs=1e-8)
+
+
+def test_si_sdr_keeps_the_mean_in():
+    clean = speechlike() + 0.5
+    degraded = noisy(clean) - 0.2
+    centred = metrics.si_sdr(clean - clean.mean(), degraded - degraded.mean())
+    assert metrics.si_sdr(clean, degraded) == pytest.approx(si_sdr_by_projection(clean, degraded))
+    assert abs(metrics.si_sdr(clean, degraded) - centred) > 1
+
+
+def test_si_sdr_of_equal_and_of_unrelated_signals():
+    assert metrics.si_sdr([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]) == np.inf
+    assert metrics.si_sdr([1.0, 0.0], [0.0, 1.0]) == -np.inf
+
+
+def test_pesq_and_estoi_are_those_of_their_packages():
+    clean = speechlike(3.0)
+    degraded = noisy(clean, 0.02)
+    scores = metrics.score(clean, degraded, 16_000)
+    assert list(scores) == ["pesq", "ssnr", "estoi", "si_sdr"]
+    assert scores["pesq"] == pytest.approx(pesq_package.pesq(16_000, clean, degraded, "wb"))
+    extended = pystoi.stoi(clean, degraded, 16_000, extended=True)
+    assert scores["estoi"] == pytest.approx(extended, abs=1e-5)  # float32 against float64
+    assert scores["ssnr"] == metrics.ssnr(clean, degraded)
+    assert all(type(value) is float for value in scores.values())
+    # resampling casts to float32 even where the rate is right
+    assert scores["si_sdr"] == pytest.approx(metrics.si_sdr(clean, degraded), abs=1e-4)
+
+
+def test_identical_speech_reaches_the_top():
+    clean = speechlike(3.0)
+    scores = metrics.score(clean, clean, 16_000)
+    assert scores["pesq"] == pytest.approx(4.6439, abs=1e-3)
+    assert scores["estoi"] == pytest.approx(1, abs=1e-6)
+    assert scores["si_sdr"] == np.inf
+
+
+def test_other_rates_are_resampled_first():
+    clean = speechlike(3.0)
+    degraded = noisy(clean, 0.02)
+    at_48k = [audio.resample(wave, 16_000, 48_000) for wave in (clean, degraded)]
+    wanted, got = metrics.score(clean, degraded, 16_000), metrics.score(*at_48k, 48_000)
+    for name, tolerance in {"pesq": 0.05, "ssnr": 0.3, "estoi": 0.01, "si_sdr": 0.3}.items():
+        assert got[name] == pytest.approx(wanted[name], abs=tolerance)
+
+
+def test_integers_score_like_floats():
+    clean = (speechlike() * 20_000).astype(np.int16)
+    degraded = (noisy(speechlike()) * 20_000).astype(np.int16)
+    got = metrics.score(clean, degraded, 16_000, metrics=("ssnr", "si_sdr"))
+    wanted = metrics.score(clean / 32768, degraded / 32768, 16_000, metrics=("ssnr", "si_sdr"))
+    assert got == pytest.approx(wanted)
+
+
+@pytest.mark.filterwarnings("error")
+def test_silence_and_short_clips_are_missing_not_numbers():
+    speech, silence = speechlike(), np.zeros(32_000)
+    assert set(metrics.score(silence, speech, 16_000).values()) == {None}
+    silenced = metrics.score(speech, silence, 16_000)
+    assert (silenced["pesq"], silenced["estoi"], silenced["si_sdr"]) == (None, None, None)
+    assert silenced["ssnr"] == pytest.approx(metrics.ssnr(speech, silence))
+    short = metrics.score(speech[:2_000], noisy(speech[:2_000]), 16_000)
+    assert (short["pesq"], short["estoi"]) == (None, None)
+    assert np.isfinite([short["ssnr"], short["si_sdr"]]).all()
+    single = metrics.score([0.5], [0.25], 16_000)
+    assert single == {"pesq": None, "ssnr": None, "estoi": None, "si_sdr": np.inf}
+
+
+def test_noise_without_an_utterance_still_has_the_other_scores(monkeypatch):
+    def refuse(*_):
+        raise pesq_package.NoUtterancesError("No utterances detected")
+
+    monkeypatch.setattr(pesq_package, "pesq", refuse)
+    scores = metrics.score(speechlike(), noisy(speechlike()), 16_000)
+    assert scores.pop("pesq") is None
+    assert np.isfinite(list(scores.values())).all()
+
+
+@pytest.mark.parametrize(
+    ("clean", "enhanced", "words"),
+    [
+        (np.ones(10), np.ones(11), "10 samples, enhanced 11"),
+        (np.ones((10, 2)), np.ones((10, 2)), "mono"),
+        (np.ones(10), [np.nan] * 10, "enhanced holds NaN"),
+        ([], [], "clean is empty"),
+        (np.ones(10), "text", "enhanced is not audio"),
+    ],
+)
+def test_what_cannot_be_scored_is_said(clean, enhanced, words):
+    with pytest.raises(ValueError, match=words):
+        metrics.score(clean, enhanced, 16_000)
+    with pytest.raises(ValueError, match="'stoi'; choose from pesq"):
+        metrics.score(np.ones(10), np.ones(10), 16_000, metrics=("stoi",))
