@@ -115,9 +115,9 @@ def test_pesq_and_estoi_are_those_of_their_packages():
     assert scores["pesq"] == pytest.approx(pesq_package.pesq(16_000, clean, degraded, "wb"))
     extended = pystoi.stoi(clean, degraded, 16_000, extended=True)
     assert scores["estoi"] == pytest.approx(extended, abs=1e-5)  # float32 against float64
-    assert scores["ssnr"] == metrics.ssnr(clean, degraded)
-    assert all(type(value) is float for value in scores.values())
     # resampling casts to float32 even where the rate is right
+    assert scores["ssnr"] == pytest.approx(metrics.ssnr(clean, degraded), abs=1e-4)
+    assert all(type(value) is float for value in scores.values())
     assert scores["si_sdr"] == pytest.approx(metrics.si_sdr(clean, degraded), abs=1e-4)
 
 
