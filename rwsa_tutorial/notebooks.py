@@ -1,0 +1,106 @@
+"""Re-run notebooks and store what they show, in a form that only changes when the content does.
+
+    python -m rwsa_tutorial.notebooks [NOTEBOOK or FOLDER ...]
+
+`make notebooks` is the short way. Needs nbclient and nbformat (the `dev` extra).
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+WIDGET_WORDS = "An interactive part: run this cell in JupyterLab to use it."
+KEPT_CELL_METADATA = {"tags", "jupyter", "nbgrader"}
+
+
+def notebooks_in(places):
+    """Notebook paths, sorted, of files and folders (one level deep, as the lessons lie).
+
+    Raises FileNotFoundError for a place that is no notebook and holds none.
+    """
+    paths = []
+    for place in map(Path, places):
+        found = sorted(place.glob("*.ipynb")) if place.is_dir() else [place]
+        if not found or not all(path.suffix == ".ipynb" and path.is_file() for path in found):
+            raise FileNotFoundError(f"{place} is no notebook and no folder with notebooks")
+        paths += found
+    return paths
+
+
+def tidy(notebook):
+    """Take out, in place, what differs from run to run or cannot be shown without a kernel.
+
+    Widget states go (GitHub calls such a notebook invalid) and a widget's view becomes one plain
+    sentence; of the metadata only the kernel, the language, and a cell's tags stay. Returns the
+    notebook.
+    """
+    notebook.metadata = {
+        "kernelspec": {
+            "display_name": "Python 3 (ipykernel)",
+            "language": "python",
+            "name": "python3",
+        },
+        "language_info": {"name": "python"},
+    }
+    for cell in notebook.cells:
+        for name in set(cell.metadata) - KEPT_CELL_METADATA:
+            del cell.metadata[name]
+        for output in cell.get("outputs", []):
+            if WIDGET_VIEW in output.get("data", {}):
+                output.data = {"text/plain": WIDGET_WORDS}
+    return notebook
+
+
+def run(path, timeout=600):
+    """Execute the notebook at `path` in its own folder and write it back with its outputs.
+
+    timeout: seconds allowed for one cell. A cell that raises stops it with nbclient's
+    CellExecutionError, which shows the cell; the file is then left as it was.
+    """
+    import nbformat
+    from nbclient import NotebookClient
+
+    path = Path(path)
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(
+        notebook,
+        timeout=timeout,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(path.parent)}},
+        record_timing=False,
+    ).execute()
+    nbformat.write(tidy(notebook), path)
+
+
+def main(arguments=None):
+    """Run the notebooks named; return 0, or 1 when one of them fails (the others still run)."""
+    parser = argparse.ArgumentParser(
+        prog="python -m rwsa_tutorial.notebooks", description=run.__doc__
+    )
+    parser.add_argument("places", nargs="*", default=["notebooks"], metavar="NOTEBOOK_OR_FOLDER")
+    try:
+        paths = notebooks_in(parser.parse_args(arguments).places)
+    except FileNotFoundError as error:
+        parser.error(str(error))
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+    failed = []
+    for path in paths:
+        print(f"{path} ...", end=" ", flush=True)
+        start = time.perf_counter()
+        try:
+            run(path)
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+            print(f"failed; the file is as it was.\n{error}")
+            failed.append(path)
+        else:
+            print(f"{time.perf_counter() - start:.0f} s")
+    if failed:
+        print(f"{len(failed)} of {len(paths)} notebooks failed: {', '.join(map(str, failed))}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
