@@ -170,11 +170,10 @@ def load_model(name):
     """The shipped network of that name, or the one in a weights file; on CUDA if there is one."""
     import torch
 
-    from rwsa_tutorial import VARIANTS, load_pretrained
+    from rwsa_tutorial import load_pretrained, load_weights
 
-    if name not in VARIANTS and not Path(name).is_file():
-        raise ValueError(f"{name} is no weights file and none of {', '.join(VARIANTS)}.")
-    return load_pretrained(name).to("cuda" if torch.cuda.is_available() else "cpu")
+    model = load_weights(name) if Path(name).suffix else load_pretrained(name)
+    return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def plan_enhancement(inputs, output, force=False):
