@@ -1,0 +1,271 @@
+"""The command line: what it writes, what it refuses, its exit status."""
+
+import csv
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from rwsa_tutorial import audio, checks, cli
+
+
+def halving(mag, phase):
+    return mag * 0.5**0.3, phase, None
+
+
+@pytest.fixture(autouse=True)
+def stand_in(monkeypatch):
+    """A network that halves the level; the real one is tested elsewhere."""
+    asked = []
+    monkeypatch.setattr(cli, "load_model", lambda name: asked.append(name) or halving)
+    return asked
+
+
+def tone(seconds=0.3, rate=16_000):
+    t = np.arange(round(seconds * rate)) / rate
+    return 0.4 * np.sin(2 * np.pi * 440 * t)
+
+
+def rwsa(*words):
+    return cli.main([str(word) for word in words])
+
+
+def peak(path):
+    return np.abs(audio.read(path)[0]).max()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """in/{a.wav, b.flac, deep/a.ogg, deep/d.mp3, bad.wav, notes.txt}"""
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    for name in ("a.wav", "b.flac", "deep/a.ogg", "deep/d.mp3"):
+        audio.write(tmp_path / "in" / name, tone(), 16_000)
+    (tmp_path / "in" / "bad.wav").write_text("this is not audio")
+    (tmp_path / "in" / "notes.txt").write_text("not meant")
+    return tmp_path
+
+
+def files(path):
+    return sorted(str(p.relative_to(path)) for p in path.rglob("*") if p.is_file())
+
+
+def test_a_file_into_a_file(folder, capsys, stand_in):
+    assert rwsa("enhance", folder / "in/a.wav", "-o", folder / "new/out.flac") == 0
+    assert peak(folder / "new/out.flac") == pytest.approx(0.2, abs=0.01)
+    assert capsys.readouterr().out == "1 enhanced.\n"
+    assert stand_in == ["nano"]
+
+
+def test_a_folder_keeps_its_sub_folders_and_names_what_is_bad(folder, capsys):
+    before = {name: (folder / "in" / name).read_bytes() for name in files(folder / "in")}
+    assert rwsa("enhance", folder / "in", "-o", folder / "out") == 2
+    assert files(folder / "out") == ["a.wav", "b.flac", "deep/a.ogg", "deep/d.mp3"]
+    assert peak(folder / "out/deep/a.ogg") == pytest.approx(0.2, abs=0.03)
+    printed = capsys.readouterr()
+    assert printed.out == "4 enhanced, 1 not.\n"
+    (line,) = [line for line in printed.err.splitlines() if "rwsa enhance:" in line]
+    assert "bad.wav cannot be read as audio" in line
+    assert {name: (folder / "in" / name).read_bytes() for name in files(folder / "in")} == before
+
+
+def test_globs_are_expanded(folder):
+    assert rwsa("enhance", folder / "in/**/a.*", "-o", folder / "out") == 0
+    assert files(folder / "out") == ["a.ogg", "a.wav"]
+
+
+def test_brackets_in_a_file_name_are_no_pattern(folder):
+    (folder / "in/a.wav").rename(folder / "in/take [1].wav")
+    assert rwsa("enhance", folder / "in/take [1].wav", "-o", folder / "out") == 0
+    assert files(folder / "out") == ["take [1].wav"]
+
+
+def test_options_reach_the_work(folder, stand_in):
+    out = folder / "out.wav"
+    assert rwsa("enhance", folder / "in/a.wav", "-o", out, "--model", "xs", "--amount", 0) == 0
+    assert stand_in == ["xs"]
+    assert peak(out) == pytest.approx(0.4, abs=0.01)
+
+
+def test_existing_results_are_kept_unless_forced(folder, capsys):
+    (folder / "out").mkdir()
+    (folder / "out/a.wav").write_text("precious")
+    (folder / "in/bad.wav").unlink()
+    assert rwsa("enhance", folder / "in", "-o", folder / "out") == 2
+    assert (folder / "out/a.wav").read_text() == "precious"
+    assert "out/a.wav exists; --force replaces it" in capsys.readouterr().err
+    assert files(folder / "out") == ["a.wav", "b.flac", "deep/a.ogg", "deep/d.mp3"]
+    assert rwsa("enhance", folder / "in", "-o", folder / "out", "--force") == 0
+    assert peak(folder / "out/a.wav") == pytest.approx(0.2, abs=0.01)
+
+
+@pytest.mark.parametrize("force", [[], ["--force"]])
+def test_inputs_are_never_overwritten(folder, capsys, force):
+    before = {name: (folder / "in" / name).read_bytes() for name in files(folder / "in")}
+    (folder / "link").symlink_to(folder / "in")
+    (folder / "hard.wav").hardlink_to(folder / "in/a.wav")
+    assert rwsa("enhance", folder / "in", "-o", folder / "in", *force) == 2
+    assert rwsa("enhance", folder / "in", "-o", folder / "link", *force) == 2
+    assert rwsa("enhance", folder / "in/a.wav", "-o", folder / "in/a.wav", *force) == 2
+    assert rwsa("enhance", folder / "in/a.wav", "-o", folder / "hard.wav", *force) == 2
+    deep, top = folder / "in/deep/a.ogg", folder / "in/a.ogg"
+    top.write_bytes(before["deep/a.ogg"])
+    assert rwsa("enhance", deep, folder / "in/a.wav", top, "-o", folder / "x", *force) == 2
+    top.unlink()
+    assert "would overwrite an input" in capsys.readouterr().err
+    assert {name: (folder / "in" / name).read_bytes() for name in files(folder / "in")} == before
+
+
+def test_results_inside_the_input_folder_are_not_enhanced_again(folder):
+    (folder / "in/bad.wav").unlink()
+    for _ in range(2):
+        assert rwsa("enhance", folder / "in", "-o", folder / "in/out", "--force") == 0
+    assert files(folder / "in/out") == ["a.wav", "b.flac", "deep/a.ogg", "deep/d.mp3"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["in/none.wav", "-o", "out"], "none.wav: there is no such file or folder"),
+        (["in/*.aiff", "-o", "out"], "no file matches this pattern"),
+        (["bare", "-o", "out"], "no WAV, FLAC, OGG or MP3 files in this folder"),
+        (["in/bad.wav", "-o", "out.wav"], "bad.wav cannot be read as audio"),
+        (["in", "-o", "out.wav"], "give a folder"),
+        (["in/a.wav", "in/b.flac", "-o", "out.wav"], "give a folder"),
+        (["in/a.wav", "-o", "out.m4a"], "out.m4a is neither a folder nor one of .wav"),
+        (["in/a.wav", "-o", "in/notes.txt"], "neither a folder"),
+        (["in/a.wav", "in/deep/../a.wav", "-o", "out"], "would both become"),
+        (["in/a.wav", "-o", "in/notes.txt/"], "notes.txt"),
+    ],
+)
+def test_bad_input_is_told_in_one_line(folder, monkeypatch, capsys, words, told):
+    monkeypatch.chdir(folder)
+    (folder / "bare").mkdir()
+    before = files(folder)
+    assert rwsa("enhance", *words) == 2
+    printed = capsys.readouterr().err
+    assert told in printed
+    assert printed.count("\n") == 1
+    assert printed.startswith("rwsa enhance: ")
+    assert files(folder) == before
+
+
+@pytest.mark.parametrize("amount", ["2", "-0.1", "much"])
+def test_a_wrong_amount_is_told(folder, capsys, amount):
+    with pytest.raises(SystemExit) as stop:
+        rwsa("enhance", folder / "in/a.wav", "-o", folder / "o.wav", f"--amount={amount}")
+    assert stop.value.code == 2
+    assert "--amount" in capsys.readouterr().err
+
+
+def test_a_missing_network_is_told(folder, monkeypatch, capsys):
+    monkeypatch.undo()
+    monkeypatch.setenv("RWSA_DATA", str(folder))
+    (folder / "weights").mkdir()
+    assert rwsa("enhance", folder / "in/a.wav", "-o", folder / "o.wav") == 2
+    assert "nano" in capsys.readouterr().err
+    assert rwsa("enhance", folder / "in/a.wav", "-o", folder / "o.wav", "--model", "my.pt") == 2
+    assert "my.pt" in capsys.readouterr().err
+    assert rwsa("enhance", folder / "in/a.wav", "-o", folder / "o.wav", "--model", "huge") == 2
+    assert "huge" in capsys.readouterr().err
+    assert not (folder / "o.wav").exists()
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    rng = np.random.default_rng(0)
+    for role in ("clean", "noisy"):
+        (tmp_path / role).mkdir()
+    for name in "ab":
+        audio.write(tmp_path / "clean" / f"{name}.wav", tone(1.0), 16_000)
+        noisy = tone(1.0) + 0.05 * rng.normal(size=16_000)
+        audio.write(tmp_path / "noisy" / f"{name}.wav", noisy, 16_000)
+    return tmp_path
+
+
+def evaluate(pairs, *more):
+    return rwsa(
+        *("evaluate", "--clean", pairs / "clean", "--noisy", pairs / "noisy"),
+        *("--csv", pairs / "scores.csv", *more),
+    )
+
+
+def test_evaluate_prints_and_writes_the_scores(pairs, capsys, stand_in):
+    assert evaluate(pairs) == 0
+    printed = capsys.readouterr().out
+    assert "mean of 2  noisy" in printed
+    assert "mean of 2  enhanced" in printed
+    with open(pairs / "scores.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["file"], row["signal"]) for row in rows] == [
+        *(("a", "noisy"), ("a", "enhanced"), ("b", "noisy"), ("b", "enhanced"))
+    ]
+    # halving the level changes SSNR, not SI-SDR
+    assert float(rows[1]["si_sdr"]) == pytest.approx(float(rows[0]["si_sdr"]), abs=0.05)
+    assert abs(float(rows[1]["ssnr"]) - float(rows[0]["ssnr"])) > 1
+    assert evaluate(pairs, "--force", "--model", "none") == 0
+    assert "enhanced" not in capsys.readouterr().out
+    assert stand_in == ["nano"]
+
+
+def test_evaluate_names_a_bad_pair_and_does_the_rest(pairs, capsys):
+    audio.write(pairs / "noisy/b.wav", tone(0.5), 16_000)
+    assert evaluate(pairs) == 2
+    printed = capsys.readouterr()
+    assert "b.wav" in printed.err
+    assert "mean of 1" in printed.out
+    assert (pairs / "scores.csv").exists()
+
+
+def test_evaluate_tells_bad_input_in_one_line(pairs, capsys):
+    (pairs / "scores.csv").write_text("precious")
+    assert evaluate(pairs) == 2
+    assert (pairs / "scores.csv").read_text() == "precious"
+    assert "--force" in capsys.readouterr().err
+    assert evaluate(pairs, "--csv", pairs / "none/scores.csv") == 2
+    assert "no folder" in capsys.readouterr().err
+    (pairs / "noisy/a.wav").unlink()
+    assert evaluate(pairs, "--force") == 2
+    printed = capsys.readouterr().err
+    assert "1 file(s) without a partner" in printed
+    assert printed.count("\n") == 1
+
+
+def test_check_ends_with_one_when_the_course_cannot_run(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("RWSA_DATA", str(tmp_path))
+    assert rwsa("check") == 1
+    assert "The course cannot run yet" in capsys.readouterr().out
+    monkeypatch.setattr(checks, "survey", lambda folder: [checks.Finding("all", "ok", "well")])
+    assert rwsa("check") == 0
+    assert "The course can run here." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["check", "enhance", "evaluate"])
+def test_every_command_has_help_with_examples(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        rwsa(command, "--help")
+    assert stop.value.code == 0
+    assert f"examples:\n  rwsa {command}" in capsys.readouterr().out
+
+
+def test_help_is_there_without_the_heavy_packages():
+    code = (
+        "import sys\n"
+        "sys.modules.update(dict.fromkeys(['torch', 'numpy', 'soundfile', 'soxr']))\n"
+        "from rwsa_tutorial.cli import main\n"
+        "sys.exit(main(['enhance', 'a.wav', '-o', 'b.wav']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("rwsa enhance: ")
+    assert "`rwsa check` says what is missing" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_module_is_the_command(folder):
+    command = [sys.executable, "-m", "rwsa_tutorial.cli", "enhance"]
+    done = subprocess.run([*command, "none.wav", "-o", "out"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "rwsa enhance: none.wav: there is no such file or folder.\n"
+    assert soundfile.info(folder / "in/a.wav").frames == 4_800

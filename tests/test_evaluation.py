@@ -1,0 +1,154 @@
+"""Scores of folders: pairing, rows, means, table, CSV."""
+
+import csv
+
+import numpy as np
+import pytest
+
+import rwsa_tutorial as rt
+from rwsa_tutorial import audio
+from rwsa_tutorial.evaluation import evaluate, pair_folders, summary, table, write_csv
+
+CHEAP = ("ssnr", "estoi", "si_sdr")
+
+
+def speechlike(seconds=1.0, pitch=120):
+    t = np.arange(round(16_000 * seconds)) / 16_000
+    voice = sum(np.sin(2 * np.pi * pitch * k * t) / k for k in range(1, 25))
+    return 0.1 * voice * np.clip(np.sin(2 * np.pi * 2.3 * t) + 0.3, 0, None)
+
+
+def gate(mag, phase):
+    """A crude enhancer: what is weaker than the median of its bin is noise."""
+    return mag * (mag > mag.median(-1, keepdim=True).values), phase, None
+
+
+@pytest.fixture
+def folders(tmp_path):
+    rng = np.random.default_rng(0)
+    for i, name in enumerate(["a", "b", "c"]):
+        clean = speechlike(pitch=110 + 20 * i)
+        for role, wave in (("clean", clean), ("noisy", clean + 0.05 * rng.normal(size=16_000))):
+            (tmp_path / role).mkdir(exist_ok=True)
+            audio.write(tmp_path / role / f"{name}.flac", wave, 16_000)
+    return tmp_path / "clean", tmp_path / "noisy"
+
+
+def test_files_pair_by_name_whatever_their_type(folders):
+    clean, noisy = folders
+    (noisy / "b.flac").unlink()
+    audio.write(noisy / "b.WAV", speechlike(), 16_000)
+    for folder in folders:
+        (folder / "more").mkdir()
+        audio.write(folder / "more" / "a.wav", speechlike(), 16_000)
+        (folder / "notes.txt").write_text("no recording")
+        (folder / ".a.123.part.wav").write_bytes(b"left behind")
+    names = [(c.relative_to(clean), n.relative_to(noisy)) for c, n in pair_folders(clean, noisy)]
+    assert [tuple(map(str, pair)) for pair in names] == [
+        ("a.flac", "a.flac"),
+        ("b.flac", "b.WAV"),
+        ("c.flac", "c.flac"),
+        ("more/a.wav", "more/a.wav"),
+    ]
+
+
+def test_files_without_a_partner_are_listed(folders):
+    clean, noisy = folders
+    (noisy / "b.flac").unlink()
+    (clean / "c.flac").unlink()
+    with pytest.raises(ValueError, match="2 file.*clean/b.flac .no noisy.*noisy/c.flac .no clean"):
+        pair_folders(clean, noisy)
+
+
+def test_folders_that_cannot_be_paired_are_said(folders, tmp_path):
+    clean, noisy = folders
+    with pytest.raises(ValueError, match="no folder .*absent"):
+        pair_folders(clean, tmp_path / "absent")
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(ValueError, match="bare holds no .wav"):
+        pair_folders(tmp_path / "bare", noisy)
+    audio.write(clean / "a.wav", speechlike(), 16_000)
+    with pytest.raises(ValueError, match="same name"):
+        pair_folders(clean, noisy)
+
+
+def test_rows_hold_the_scores_before_and_after(folders):
+    pairs = pair_folders(*folders)
+    rows = evaluate(pairs, gate, metrics=CHEAP)
+    assert [(row["file"], row["signal"]) for row in rows] == [
+        (name, signal) for name in "abc" for signal in ("noisy", "enhanced")
+    ]
+    clean, rate = audio.read(pairs[1][0])
+    noisy, _ = audio.read(pairs[1][1])
+    enhanced = rt.enhance(noisy, rate, gate)
+    for row, wave in ((rows[2], noisy), (rows[3], enhanced)):
+        wanted = rt.score(clean, wave, rate, CHEAP)
+        assert {name: row[name] for name in CHEAP} == pytest.approx(wanted, abs=1e-6)
+    assert rows[3]["si_sdr"] != rows[2]["si_sdr"]
+
+
+def test_without_a_model_the_recordings_are_scored_as_they_are(folders):
+    rows = evaluate(pair_folders(*folders))
+    assert {row["signal"] for row in rows} == {"noisy"}
+    assert set(rows[0]) == {"file", "signal", "pesq", "ssnr", "estoi", "si_sdr"}
+
+
+ROWS = [
+    {"file": "a", "signal": "noisy", "pesq": 1.5, "si_sdr": 2.0},
+    {"file": "a", "signal": "enhanced", "pesq": None, "si_sdr": 8.0},
+    {"file": "b", "signal": "noisy", "pesq": None, "si_sdr": 4.0},
+    {"file": "b", "signal": "enhanced", "pesq": None, "si_sdr": 10.0},
+]
+
+
+def test_missing_scores_are_left_out_of_the_means():
+    assert summary(ROWS) == {
+        "noisy": {"files": 2, "pesq": (1.5, 1), "si_sdr": (3.0, 0)},
+        "enhanced": {"files": 2, "pesq": (None, 2), "si_sdr": (9.0, 0)},
+    }
+    assert summary([]) == {}
+
+
+def test_the_table_says_what_is_missing():
+    lines = table(ROWS).splitlines()
+    assert [line.split() for line in lines[:5]] == [
+        ["file", "signal", "pesq", "si_sdr"],
+        ["a", "noisy", "1.500", "2.000"],
+        ["a", "enhanced", "missing", "8.000"],
+        ["b", "noisy", "missing", "4.000"],
+        ["b", "enhanced", "missing", "10.000"],
+    ]
+    assert lines[5].split() == ["mean", "of", "2", "noisy", "1.500", "3.000"]
+    assert len({len(line) for line in lines[:7]}) == 1
+    assert lines[7:] == [
+        "pesq is missing for 1 of 2 noisy files, left out of the mean.",
+        "pesq is missing for 2 of 2 enhanced files, left out of the mean.",
+    ]
+    assert table(ROWS, files=False).splitlines()[1].startswith("mean of 2")
+
+
+def test_the_csv_holds_every_row_and_empty_cells_where_a_score_is_missing(tmp_path):
+    path = tmp_path / "scores.csv"
+    path.write_text("old")
+    write_csv(path, ROWS)
+    with open(path, newline="") as file:
+        back = list(csv.DictReader(file))
+    assert [row["pesq"] for row in back] == ["1.5", "", "", ""]
+    assert [float(row["si_sdr"]) for row in back] == [2, 8, 4, 10]
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"]
+
+
+def test_a_bad_pair_is_named_and_the_others_are_done(folders):
+    clean, noisy = folders
+    audio.write(noisy / "b.flac", speechlike(0.5), 16_000)
+    pairs = pair_folders(clean, noisy)
+    problems = []
+    rows = evaluate(pairs, metrics=CHEAP, problems=problems)
+    assert [row["file"] for row in rows] == ["a", "c"]
+    assert len(problems) == 1
+    assert "b.flac" in problems[0] and "16000 samples, enhanced 8000" in problems[0]
+    with pytest.raises(ValueError, match="noisy/b.flac.*8000"):
+        evaluate(pairs, metrics=CHEAP)
+    audio.write(noisy / "b.flac", speechlike(2.0), 8_000)
+    with pytest.raises(ValueError, match="b.flac has 8000 Hz"):
+        evaluate(pairs, metrics=CHEAP)
