@@ -1,0 +1,85 @@
+"""What a lesson defines for itself, and the package's own version of it.
+
+A line here makes test_notebooks.py pull the definition out of the notebook and compare the two on
+random inputs. Every name that a lesson defines and `rwsa_tutorial` also exports needs a line.
+"""
+
+import ast
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import torch
+from IPython.core.inputtransformer2 import TransformerManager
+
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+
+
+@dataclass(frozen=True)
+class Definition:
+    """`name` in `notebook` does what `package` ("module:name") does.
+
+    `inputs` takes a seeded torch.Generator and returns the arguments of one call. For a class,
+    `init` holds the arguments of its constructor; the notebook's module then takes over the
+    package's parameters, by name, before the two are called.
+    """
+
+    notebook: str
+    name: str
+    package: str
+    inputs: Any
+    init: dict = field(default_factory=dict)
+    tolerance: float = 1e-5
+
+
+def wave(*shape):
+    """Inputs of functions that take one waveform of this shape."""
+    return lambda generator: (torch.randn(*shape, generator=generator),)
+
+
+def two_arrays(n):
+    """Inputs of functions that take two NumPy signals (n,)."""
+    return lambda generator: tuple(torch.randn(2, n, generator=generator).double().numpy())
+
+
+DEFINITIONS = (
+    Definition("_template.ipynb", "si_sdr", "rwsa_tutorial.metrics:si_sdr", two_arrays(4000)),
+)
+
+
+def definitions(path):
+    """Namespace with a notebook's imports, functions, classes and CONSTANTS; nothing else is run.
+
+    A constant is an assignment to a name in capitals. A name defined twice has its last meaning.
+    """
+    kept = []
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "code":
+            python = TransformerManager().transform_cell(cell.source)  # magics become calls
+            kept += [node for node in ast.parse(python).body if _is_definition(node)]
+    namespace = {"__name__": Path(path).stem}
+    exec(compile(ast.Module(kept, []), str(path), "exec"), namespace)
+    return namespace
+
+
+def defined_names(path):
+    """Names of the functions and classes that a notebook defines."""
+    kinds = (type(definitions), type)
+    module = Path(path).stem
+    return {
+        name
+        for name, value in definitions(path).items()
+        if isinstance(value, kinds) and value.__module__ == module
+    }
+
+
+def _is_definition(node):
+    if isinstance(node, ast.Assign):
+        names = [
+            name.id for t in node.targets for name in ast.walk(t) if isinstance(name, ast.Name)
+        ]
+        return bool(names) and all(name.isupper() for name in names)
+    return isinstance(
+        node, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    )
