@@ -1,0 +1,55 @@
+"""RWSA Tutorial: RWSA-MambaUNet (arXiv 2510.01958) built step by step.
+
+The public names are listed in ``_PUBLIC`` and imported on first use, so that
+``import rwsa_tutorial`` stays quick and needs torch, numpy and safetensors alone.
+"""
+
+import sys
+from importlib import import_module
+from types import ModuleType
+
+__version__ = "0.1.0"
+
+# public name -> the module that holds it
+_PUBLIC = {
+    "VARIANTS": "model",
+    "ModelConfig": "model",
+    "RWSAMambaUNet": "model",
+    "build_model": "model",
+    "load_official": "weights",
+    "load_pretrained": "weights",
+    "save_weights": "weights",
+    "load_weights": "weights",
+    "analyse": "features",
+    "synthesise": "features",
+    "selective_scan": "scan",
+    "scan_backends": "scan",
+    "enhance": "enhance",
+    "score": "metrics",
+}
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name):
+    if name not in _PUBLIC:
+        raise AttributeError(
+            f"rwsa_tutorial has no public name {name!r}; it has {', '.join(__all__)}"
+        )
+    value = getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+    globals()[name] = value  # the module `enhance` must not hide the function of that name
+    return value
+
+
+def __dir__():
+    return sorted([*globals(), *__all__])
+
+
+class _Package(ModuleType):
+    def __setattr__(self, name, value):
+        # importing the submodule `enhance` must not hide the function of that name
+        if isinstance(value, ModuleType) and _PUBLIC.get(name) == name:
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

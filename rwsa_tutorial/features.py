@@ -1,0 +1,72 @@
+"""Waveform <-> compressed magnitude and phase (notebook 01).
+
+The front end of RWSA-MambaUNet: 16 kHz mono, frames of 510 samples every 120, a periodic Hann
+window, centred frames with reflected edges, and the magnitude raised to the power 0.3.
+"""
+
+import torch
+
+SAMPLE_RATE = 16_000
+N_FFT = 510
+HOP = 120
+BINS = N_FFT // 2 + 1  # F = 256
+COMPRESSION = 0.3
+
+
+def gain(wave):
+    """Gain that brings a waveform to unit mean power: g = sqrt(n / sum(x^2)).
+
+    wave: (..., n). Returns (..., 1). Silence, whose gain would be infinite, gets 1.
+    """
+    power = wave.square().mean(-1, keepdim=True)
+    return torch.where(power > 0, power, 1.0).rsqrt()
+
+
+def analyse(wave):
+    """Short-time Fourier transform as compressed magnitude and phase.
+
+    wave: (B, n) float at 16 kHz, n >= 1. Returns mag = |S|^0.3 and phase in radians, each
+    (B, F, T) with F = 256 and T = 1 + n // 120. Raises ValueError for another shape or type.
+    """
+    if wave.ndim != 2 or wave.shape[-1] == 0 or not wave.is_floating_point():
+        raise ValueError(
+            f"analyse needs a float waveform of shape (B, n) with n >= 1, not {wave.dtype} of shape "
+            f"{tuple(wave.shape)}; for one mono signal use wave[None]"
+        )
+    spec = torch.stft(
+        wave,
+        N_FFT,
+        HOP,
+        window=torch.hann_window(N_FFT, dtype=wave.dtype, device=wave.device),
+        center=True,
+        # a signal shorter than half a frame has nothing to reflect
+        pad_mode="reflect" if wave.shape[-1] > N_FFT // 2 else "constant",
+        return_complex=True,
+    )
+    mag = spec.abs()
+    heard = mag > 0  # 0 ** 0.3 has no gradient
+    mag = torch.where(heard, torch.where(heard, mag, 1.0) ** COMPRESSION, 0.0)
+    return mag, spec.angle()
+
+
+def synthesise(mag, phase, length=None):
+    """Inverse of :func:`analyse`: overlap-add of the windowed inverse transforms.
+
+    mag, phase: (B, F, T), as `analyse` gives them. length: samples wanted; without it the
+    result has 120 * (T - 1) samples (at least 1). Returns (B, length).
+    Raises ValueError where the frames cannot reach the length asked for.
+    """
+    frames = mag.shape[-1]
+    length = max(1, HOP * (frames - 1)) if length is None else length
+    if not 1 <= length < HOP * frames:
+        raise ValueError(
+            f"{frames} frames give between 1 and {HOP * frames - 1} samples, not {length}"
+        )
+    return torch.istft(
+        torch.polar(mag ** (1 / COMPRESSION), phase),
+        N_FFT,
+        HOP,
+        window=torch.hann_window(N_FFT, dtype=mag.dtype, device=mag.device),
+        center=True,
+        length=length,
+    )

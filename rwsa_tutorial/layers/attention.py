@@ -1,0 +1,39 @@
+"""Multi-head self-attention (notebook 03). Vaswani et al., arXiv 1706.03762, section 3.2."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class SelfAttention(nn.Module):
+    """MHA(LN(x)) on sequences: (B, L, C) -> (B, L, C), with biases, no positions, no dropout.
+
+    Raises ValueError when `heads` does not divide the width.
+    """
+
+    def __init__(self, width, heads):
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"{heads} heads do not divide a width of {width} channels")
+        self.heads = heads
+        self.norm = nn.LayerNorm(width)
+        self.in_proj = nn.Linear(width, 3 * width)
+        self.out_proj = nn.Linear(width, width)
+        nn.init.xavier_uniform_(self.in_proj.weight)
+        nn.init.zeros_(self.in_proj.bias)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def project(self, x):
+        """Queries, keys and values, each (B, heads, L, C / heads)."""
+        batch, length, width = x.shape
+        qkv = self.in_proj(self.norm(x)).view(batch, length, 3, self.heads, width // self.heads)
+        return qkv.permute(2, 0, 3, 1, 4).unbind(0)
+
+    def weights(self, x):
+        """The attention maps (B, heads, L, L), each row adding up to 1; for looking, not speed."""
+        q, k, _ = self.project(x)
+        return torch.softmax(q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5, dim=-1)
+
+    def forward(self, x):
+        y = F.scaled_dot_product_attention(*self.project(x))
+        return self.out_proj(y.transpose(1, 2).flatten(2))

@@ -1,0 +1,88 @@
+"""Mamba, one direction and two (notebook 02). Gu and Dao, "Mamba", arXiv 2312.00752, figure 3."""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ..scan import selective_scan
+
+
+class MambaMixer(nn.Module):
+    """Mamba-1 mixer: (B, L, width) -> (B, L, width).
+
+    The input is projected to D = expand * width channels and a gate z; a causal depthwise
+    convolution of d_conv taps and SiLU follow; delta, B and C are computed from the result, and the
+    selective scan with N = d_state states mixes along L. `backend` names the scan engine.
+    """
+
+    def __init__(self, width, d_state=16, d_conv=4, expand=4):
+        super().__init__()
+        inner = expand * width
+        rank = math.ceil(width / 16)
+        self.split = [rank, d_state, d_state]
+        self.backend = "auto"
+        self.in_proj = nn.Linear(width, 2 * inner, bias=False)
+        self.conv1d = nn.Conv1d(inner, inner, d_conv, padding=d_conv - 1, groups=inner)
+        self.x_proj = nn.Linear(inner, sum(self.split), bias=False)
+        self.dt_proj = nn.Linear(rank, inner)
+        self.out_proj = nn.Linear(inner, width, bias=False)
+        self.A_log = nn.Parameter(torch.arange(1.0, d_state + 1).log().repeat(inner, 1))
+        self.D = nn.Parameter(torch.ones(inner))
+        nn.init.uniform_(self.dt_proj.weight, -(rank**-0.5), rank**-0.5)
+        nn.init.kaiming_uniform_(self.out_proj.weight, a=math.sqrt(5))
+        # steps start log-uniform between 1 ms and 100 ms of "time"; the bias is softplus^-1 of them
+        step = torch.exp(torch.empty(inner).uniform_(math.log(1e-3), math.log(1e-1))).clamp_min(
+            1e-4
+        )
+        with torch.no_grad():
+            self.dt_proj.bias.copy_(step + torch.log(-torch.expm1(-step)))
+
+    def forward(self, x):
+        length = x.shape[1]
+        u, z = self.in_proj(x).transpose(1, 2).chunk(2, dim=1)  # each (B, D, L)
+        u = F.silu(self.conv1d(u)[..., :length])
+        delta, B, C = self.x_proj(u.transpose(1, 2)).split(self.split, dim=-1)
+        y = selective_scan(
+            u,
+            (delta @ self.dt_proj.weight.T).transpose(1, 2),
+            -torch.exp(self.A_log),
+            B.transpose(1, 2),
+            C.transpose(1, 2),
+            self.D,
+            z,
+            self.dt_proj.bias,
+            delta_softplus=True,
+            backend=self.backend,
+        )
+        return self.out_proj(y.transpose(1, 2))
+
+
+class MambaLayer(nn.Module):
+    """mixer(RMSNorm(x)) + x on (B, L, width)."""
+
+    def __init__(self, width, **mixer):
+        super().__init__()
+        self.norm = nn.RMSNorm(width, eps=1e-5)
+        self.mixer = MambaMixer(width, **mixer)
+
+    def forward(self, x):
+        return self.mixer(self.norm(x)) + x
+
+
+class BiMamba(nn.Module):
+    """Two separate Mamba layers, one along L and one against it: (B, L, C) -> (B, L, C).
+
+    Their outputs are concatenated to 2C and projected back to C.
+    """
+
+    def __init__(self, width, **mixer):
+        super().__init__()
+        self.forwards = MambaLayer(width, **mixer)
+        self.backwards = MambaLayer(width, **mixer)
+        self.proj = nn.Linear(2 * width, width)
+
+    def forward(self, x):
+        against = self.backwards(x.flip(1)).flip(1)
+        return self.proj(torch.cat([self.forwards(x), against], dim=-1))

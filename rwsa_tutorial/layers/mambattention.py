@@ -1,0 +1,48 @@
+"""The MambAttention block (notebook 04). Kuehne et al., arXiv 2507.00966; used in 2510.01958."""
+
+from torch import nn
+
+from .mamba import BiMamba
+
+
+def along_time(layer, x):
+    """Apply a sequence layer along time: every frequency is a sequence of its own.
+
+    x: (B, C, T, F) -> (B, C, T, F); the layer sees (B * F, T, C).
+    """
+    B, C, T, F = x.shape
+    y = layer(x.permute(0, 3, 2, 1).reshape(B * F, T, C))
+    return y.view(B, F, T, C).permute(0, 3, 2, 1)
+
+
+def along_frequency(layer, x):
+    """Apply a sequence layer along frequency: every frame is a sequence of its own.
+
+    x: (B, C, T, F) -> (B, C, T, F); the layer sees (B * T, F, C).
+    """
+    B, C, T, F = x.shape
+    y = layer(x.permute(0, 2, 3, 1).reshape(B * T, F, C))
+    return y.view(B, T, F, C).permute(0, 3, 1, 2)
+
+
+class MambAttentionBlock(nn.Module):
+    """Attention, then BiMamba, along time; the same along frequency: (B, C, T, F) -> the same.
+
+    time_attention and freq_attention are handed in, so that they can be one module, here and in
+    other blocks; None leaves attention out.
+    """
+
+    def __init__(self, width, time_attention=None, freq_attention=None, **mixer):
+        super().__init__()
+        self.time_attention = time_attention
+        self.freq_attention = freq_attention
+        self.time_mamba = BiMamba(width, **mixer)
+        self.freq_mamba = BiMamba(width, **mixer)
+
+    def forward(self, x):
+        if self.time_attention is not None:
+            x = x + along_time(self.time_attention, x)
+        x = x + along_time(self.time_mamba, x)
+        if self.freq_attention is not None:
+            x = x + along_frequency(self.freq_attention, x)
+        return x + along_frequency(self.freq_mamba, x)

@@ -1,0 +1,57 @@
+"""Patch embedding with a deformable convolution (notebook 06). Dai et al., arXiv 1703.06211."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+def deformable_conv(x, offsets, weight):
+    """Depthwise 3x3 convolution whose nine taps look where the offsets send them.
+
+    x: (B, C, T, F). offsets: (B, 18, T, F) in pixels; channel 2k moves tap k along T, channel
+    2k + 1 along F; taps are counted row by row. weight: (C, 1, 3, 3). Values between pixels are
+    bilinear, outside the image zero. Returns (B, C, T, F). Equation 2 of Dai et al.
+    """
+    B, C, T, width = x.shape
+    tap = torch.arange(-1, 2, device=x.device, dtype=x.dtype)
+    rows = torch.arange(T, device=x.device, dtype=x.dtype)[:, None] + tap.repeat_interleave(3)[
+        :, None, None
+    ]  # (9, T, 1): where each tap looks without offsets
+    columns = torch.arange(width, device=x.device, dtype=x.dtype) + tap.repeat(3)[:, None, None]
+    moved = offsets.view(B, 9, 2, T, width)
+    # grid_sample wants positions from -1 to 1 between the outer edges of the outer pixels
+    grid = torch.stack(
+        [
+            (2 * (columns + moved[:, :, 1]) + 1) / width - 1,
+            (2 * (rows + moved[:, :, 0]) + 1) / T - 1,
+        ],
+        dim=-1,
+    )  # (B, 9, T, F, 2)
+    seen = F.grid_sample(
+        x[:, None].expand(B, 9, C, T, width).flatten(0, 1),
+        grid.flatten(0, 1),
+        mode="bilinear",
+        padding_mode="zeros",
+        align_corners=False,
+    ).view(B, 9, C, T, width)
+    return torch.einsum("bkctf,ck->bctf", seen, weight.flatten(1))
+
+
+class PatchEmbedding(nn.Module):
+    """Offsets from the image, deformable depthwise 3x3, 1x1, Hardswish: (B, C, T, F) -> the same."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.offsets = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False),
+            nn.Conv2d(width, 18, 1, bias=False),
+        )
+        self.deformable = nn.Conv2d(width, width, 3, groups=width, bias=False)  # holds the kernel
+        self.pointwise = nn.Conv2d(width, width, 1, bias=False)
+        for conv in (*self.offsets, self.pointwise):
+            fan_out = conv.kernel_size[0] * conv.kernel_size[1] * conv.out_channels
+            nn.init.normal_(conv.weight, std=(2 / fan_out) ** 0.5)
+
+    def forward(self, x):
+        offsets = self.offsets(x).clamp(-1, 1)
+        return F.hardswish(self.pointwise(deformable_conv(x, offsets, self.deformable.weight)))

@@ -1,0 +1,183 @@
+"""RWSA-MambaUNet (arXiv 2510.01958), assembled from its layers (notebook 06)."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from .features import BINS
+from .layers.attention import SelfAttention
+from .layers.codec import Encoder, MaskDecoder, PhaseDecoder
+from .layers.mambattention import MambAttentionBlock
+from .layers.patch_embedding import PatchEmbedding
+from .layers.resample import Down, Up
+
+SHARING = ("rwsa", "block", "none")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that decides the network's shape. Raises ValueError for what cannot be built.
+
+    channels: C; level l is (l + 1) C wide. blocks: N per stage. levels: resolutions, 2 or 3.
+    sharing: who shares one attention module. "rwsa": block i of the down path and block i of the
+    up path of a resolution, along time and along frequency (four uses of one weight set); "block":
+    time and frequency of each block (two uses); "none": nobody. attention=False leaves it out.
+    heads, middle_heads: attention heads of the outer levels and of the middle one.
+    d_state, d_conv, expand: the Mamba mixers' N, convolution taps, and D / width.
+    """
+
+    channels: int
+    blocks: int
+    levels: int = 3
+    sharing: str = "rwsa"
+    attention: bool = True
+    heads: int = 4
+    middle_heads: int = 8
+    d_state: int = 16
+    d_conv: int = 4
+    expand: int = 4
+
+    def __post_init__(self):
+        if self.sharing not in SHARING:
+            raise ValueError(f"sharing must be one of {', '.join(SHARING)}, not {self.sharing!r}")
+        if self.levels not in (2, 3):
+            raise ValueError(f"levels must be 2 or 3, not {self.levels}")
+        if self.channels < 4 or self.channels % 4:
+            raise ValueError(f"channels must be a multiple of 4, not {self.channels}")
+        if self.blocks < 1:
+            raise ValueError(f"blocks must be at least 1, not {self.blocks}")
+
+
+VARIANTS = {
+    "nano": ModelConfig(channels=8, blocks=1, heads=2, middle_heads=4, expand=2),
+    "xs": ModelConfig(channels=16, blocks=2),
+    "s": ModelConfig(channels=16, blocks=4),
+    "m": ModelConfig(channels=24, blocks=4),
+}
+
+
+class Stage(nn.Module):
+    """y = x + blocks(patch_embedding(x)) on (B, width, T, F)."""
+
+    def __init__(self, width, blocks):
+        super().__init__()
+        self.patch_embedding = PatchEmbedding(width)
+        self.blocks = nn.Sequential(*blocks)
+
+    def forward(self, x):
+        return x + self.blocks(self.patch_embedding(x))
+
+
+class RWSAMambaUNet(nn.Module):
+    """The whole network: noisy magnitude and phase in, enhanced ones out."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        widths = [config.channels * (level + 1) for level in range(config.levels)]
+        mixer = {"d_state": config.d_state, "d_conv": config.d_conv, "expand": config.expand}
+
+        def attend(width, heads):
+            return SelfAttention(width, heads) if config.attention else None
+
+        def stage(width, heads, shared=None):
+            """A stage with attention; `shared` holds one module per block, or is None."""
+            blocks = []
+            for i in range(config.blocks):
+                time = shared[i] if shared else attend(width, heads)
+                freq = attend(width, heads) if config.sharing == "none" else time
+                blocks.append(MambAttentionBlock(width, time, freq, **mixer))
+            return Stage(width, blocks)
+
+        def plain_stage(width):
+            return Stage(width, [MambAttentionBlock(width, **mixer) for _ in range(config.blocks)])
+
+        outer = widths[:-1]
+        shared = [
+            [attend(width, config.heads) for _ in range(config.blocks)]
+            if config.sharing == "rwsa"
+            else None
+            for width in outer
+        ]
+        pairs = list(zip(widths, widths[1:], strict=False))  # (this level, the one below)
+        self.encoder = Encoder(widths[0])
+        self.down = nn.ModuleList(
+            stage(w, config.heads, ties) for w, ties in zip(outer, shared, strict=True)
+        )
+        self.downsample = nn.ModuleList(Down(w, below) for w, below in pairs)
+        self.middle = stage(widths[-1], config.middle_heads)
+        self.upsample = nn.ModuleList(Up(below, w) for w, below in pairs)
+        self.merge = nn.ModuleList(nn.Conv2d(2 * w, w, 1, bias=False) for w in outer)
+        self.up = nn.ModuleList(
+            stage(w, config.heads, ties) for w, ties in zip(outer, shared, strict=True)
+        )
+        self.refine_mag = plain_stage(widths[0])
+        self.refine_phase = plain_stage(widths[0])
+        self.after_mag = nn.Conv2d(widths[0], widths[0], 3, padding=1, bias=False)
+        self.after_phase = nn.Conv2d(widths[0], widths[0], 3, padding=1, bias=False)
+        self.mask_decoder = MaskDecoder(widths[0], BINS)
+        self.phase_decoder = PhaseDecoder(widths[0])
+
+    def unet(self, x):
+        """Down, middle and up: (B, C, T, F) -> the same, for any T."""
+        frames = x.shape[2]
+        x = F.pad(x, (0, 0, 0, -frames % 2 ** len(self.down)))  # zeros behind the last frame
+        skips = []
+        for stage, downsample in zip(self.down, self.downsample, strict=True):
+            skips.append(stage(x))
+            x = downsample(skips[-1])
+        x = self.middle(x)
+        for level in reversed(range(len(self.up))):
+            x = torch.cat([self.upsample[level](x), skips[level]], dim=1)
+            x = self.up[level](self.merge[level](x))
+        return x[:, :, :frames]
+
+    def forward(self, noisy_mag, noisy_phase):
+        """Enhance compressed magnitude and phase, as `analyse` gives them.
+
+        noisy_mag, noisy_phase: (B, F, T), F = 256, any T. Returns mag (B, F, T), phase (B, F, T)
+        and spec (B, F, T, 2), which is (mag cos(phase), mag sin(phase)), still compressed.
+        Raises ValueError for other shapes.
+        """
+        if noisy_mag.ndim != 3 or noisy_mag.shape[1] != BINS or noisy_mag.shape[2] == 0:
+            raise ValueError(f"mag must be (B, {BINS}, T), not {tuple(noisy_mag.shape)}")
+        if noisy_phase.shape != noisy_mag.shape:
+            raise ValueError(
+                f"phase {tuple(noisy_phase.shape)} must have mag's shape {tuple(noisy_mag.shape)}"
+            )
+        image = torch.stack([noisy_mag, noisy_phase], dim=1).transpose(2, 3)  # (B, 2, T, F)
+        encoded = self.encoder(image)
+        x = self.unet(encoded)
+        # the second skip, from the encoder, is in the authors' code but not in the paper's figure
+        mask = self.mask_decoder(self.after_mag(self.refine_mag(x)) + encoded)
+        phase = self.phase_decoder(self.after_phase(self.refine_phase(x)) + encoded)
+        mag, phase = noisy_mag * mask.transpose(1, 2), phase.transpose(1, 2)
+        return mag, phase, torch.stack([mag * phase.cos(), mag * phase.sin()], dim=-1)
+
+
+def build_model(variant="xs", **options):
+    """A network with fresh weights: a name of VARIANTS, or a ModelConfig, and options over it.
+
+    options: any field of ModelConfig, e.g. ``build_model("xs", sharing="block")``.
+    Raises ValueError for an unknown variant, TypeError for an unknown option.
+    """
+    if isinstance(variant, str):
+        if variant not in VARIANTS:
+            raise ValueError(f"no variant {variant!r}; there are {', '.join(VARIANTS)}")
+        variant = VARIANTS[variant]
+    return RWSAMambaUNet(replace(variant, **options))
+
+
+def set_scan_backend(model, backend):
+    """Let every scan of a model run on one engine ("auto", "reference", ...). Returns the model."""
+    for module in model.modules():
+        if hasattr(module, "backend"):
+            module.backend = backend
+    return model
+
+
+def count_parameters(model):
+    """Trainable numbers in a model; shared ones count once."""
+    return sum(p.numel() for p in model.parameters())

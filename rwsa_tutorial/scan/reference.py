@@ -1,0 +1,18 @@
+"""The selective scan as a loop over time: slow, and meant to be read."""
+
+import torch
+
+from . import skip_and_gate, step_size
+
+
+def scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus):
+    """One step of the recurrence per turn of the loop; arguments as in `selective_scan`."""
+    delta = step_size(delta, delta_bias, delta_softplus)
+    h = u.new_zeros(u.shape[0], u.shape[1], A.shape[1])  # (B, D, N)
+    y = []
+    for t in range(u.shape[2]):
+        step = delta[:, :, t, None]  # (B, D, 1)
+        decay = torch.exp(step * A)  # (B, D, N)
+        h = decay * h + step * B[:, None, :, t] * u[:, :, t, None]
+        y.append((h * C[:, None, :, t]).sum(-1))  # (B, D)
+    return skip_and_gate(torch.stack(y, dim=2), u, D, z)

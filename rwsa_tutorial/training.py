@@ -1,0 +1,239 @@
+"""Train a network on mixtures made on the fly (one process, CPU or GPU).
+
+    python -m rwsa_tutorial.corpora.recorded DATA        gathers recorded speech and noise
+    python -m rwsa_tutorial.training DATA --run runs/nano --variant nano --steps 8000
+
+A run is a folder: config.json, log.jsonl, checkpoint.pt (written whole or not at all) and, at
+the end, model.safetensors. The same command continues where an interrupted run stopped.
+"""
+
+import argparse
+import inspect
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from .corpora.mixing import mix
+from .features import HOP, SAMPLE_RATE, analyse, gain, synthesise
+from .losses import WEIGHTS, enhancement_losses, total
+from .metrics import si_sdr
+from .model import build_model, count_parameters
+from .weights import save_weights
+
+
+class Mixtures:
+    """Clean and noisy crops out of a folder packed by `rwsa_tutorial.corpora.recorded`.
+
+    split: "train" or "valid". Example i depends on the seed and on i alone. Speech is drawn evenly
+    over `groups` of packages, noise evenly over its kinds; the SNR is uniform between -5 and 15 dB.
+    Raises FileNotFoundError when the folder is not packed.
+    """
+
+    snr_db = (-5.0, 15.0)
+
+    def __init__(self, folder, split, samples, seed=0):
+        folder = Path(folder)
+        if not (folder / "index.json").exists():
+            raise FileNotFoundError(
+                f"{folder} holds no index.json; gather data first: "
+                f"python -m rwsa_tutorial.corpora.recorded {folder}"
+            )
+        clips = json.loads((folder / "index.json").read_text())["clips"]
+        self.waves = {s: np.load(folder / f"{s}.npy", mmap_mode="r") for s in ("speech", "noise")}
+        self.samples, self.seed = samples, seed
+        self.groups = {"speech": {}, "noise": {}}
+        for clip in clips:
+            if clip["split"] == split and clip.get("snr_db", 99) >= 30:
+                # a speaker, or a kind of noise, counts by the root of how much there is of it
+                name = clip["speaker"] if clip["set"] == "speech" else Path(clip["file"]).name
+                key = clip["package"] + "/" + name.split("#")[0]
+                self.groups[clip["set"]].setdefault(key, []).append(clip)
+        self.weights = {}
+        for kind, groups in self.groups.items():
+            amount = np.array([sum(c["length"] for c in clips) for clips in groups.values()])
+            self.weights[kind] = np.sqrt(amount) / np.sqrt(amount).sum()
+
+    def _crop(self, kind, rng):
+        groups = list(self.groups[kind].values())
+        clips = groups[rng.choice(len(groups), p=self.weights[kind])]
+        clip = clips[rng.integers(len(clips))]
+        start = clip["start"] + rng.integers(max(1, clip["length"] - self.samples + 1))
+        end = min(start + self.samples, clip["start"] + clip["length"])
+        wave = self.waves[kind][start:end].astype(np.float64) / 32768
+        before = rng.integers(self.samples - len(wave) + 1)
+        return np.pad(wave, (before, self.samples - len(wave) - before))
+
+    def _tilt(self, wave, rng, most_db):
+        """A random smooth change of the spectrum, as another microphone would make it."""
+        knots = rng.uniform(-most_db, most_db, 6)
+        spectrum = np.fft.rfft(wave)
+        octave = np.log2(np.linspace(1, 128, len(spectrum)))
+        curve = np.interp(octave, np.linspace(0, 7, 6), knots)
+        return np.fft.irfft(spectrum * 10 ** (curve / 20), len(wave))
+
+    def example(self, index):
+        """Example `index` of the endless sequence: clean, noisy, each (samples,) float64."""
+        rng = np.random.default_rng([self.seed, index])
+        speech = self._crop("speech", rng)
+        while np.sqrt(np.mean(np.square(speech))) < 0.01:  # a pause, or nearly
+            speech = self._crop("speech", rng)
+        noise = self._tilt(self._crop("noise", rng), rng, 6)
+        if rng.random() < 0.4:
+            noise = mix(noise, self._tilt(self._crop("noise", rng), rng, 6), rng.uniform(-6, 6))
+        if rng.random() < 0.5:
+            speech = self._tilt(speech, rng, 4)
+        return speech, mix(speech, noise, rng.uniform(*self.snr_db))
+
+    def batch(self, indices):
+        """Clean and noisy (B, samples) float32, brought to the noisy one's unit power."""
+        clean, noisy = (
+            torch.from_numpy(np.stack(x)).float()
+            for x in zip(*(self.example(i) for i in indices), strict=True)
+        )
+        level = gain(noisy)
+        return clean * level, noisy * level
+
+
+def _validate(model, data, count, device):
+    """Mean SI-SDR gain in dB over the first `count` validation mixtures, one at a time."""
+    gains = []
+    for i in range(count):
+        clean, noisy = data.batch([i])
+        with torch.inference_mode():
+            mag, phase, _ = model(*analyse(noisy.to(device)))
+            wave = synthesise(mag, phase, length=noisy.shape[1]).cpu()
+        pair = [x[0].numpy() for x in (clean, noisy, wave)]
+        gains.append(si_sdr(pair[0], pair[2]) - si_sdr(pair[0], pair[1]))
+    return float(np.mean(gains))
+
+
+def train(
+    data,
+    run,
+    variant="nano",
+    steps=8000,
+    batch=2,
+    frames=128,
+    lr=2e-3,
+    warmup=200,
+    phase_weight=WEIGHTS["phase"],
+    average=0.999,
+    seed=0,
+    every=250,
+    valid=24,
+    device=None,
+):
+    """Train a variant and write the run folder; returns the path of the averaged weights.
+
+    data: folder of `corpora.recorded`. frames: T of a crop. lr: peak of AdamW's rate, which warms
+    up over `warmup` steps and falls to 0 by a cosine. phase_weight: of the phase loss. average: decay of the running average of the
+    weights, which is what is validated and kept. every: steps between validation and checkpoint.
+    Raises ValueError when the loss is not finite and when the run's configuration differs.
+    """
+    config = {k: v for k, v in locals().items() if k not in ("data", "run", "device")}
+    run = Path(run)
+    run.mkdir(parents=True, exist_ok=True)
+    known = run / "config.json"
+    if known.exists() and json.loads(known.read_text()) != config:
+        raise ValueError(f"{run} is a run with other settings ({known}); choose another --run")
+    known.write_text(json.dumps(config, indent=1) + "\n")
+
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    samples = HOP * (frames - 1)
+    training, validation = (
+        Mixtures(data, "train", samples, seed),
+        Mixtures(data, "valid", 4 * SAMPLE_RATE, seed),
+    )
+    torch.manual_seed(seed)
+    model = build_model(variant).to(device)
+    mean = build_model(variant).to(device)
+    mean.load_state_dict(model.state_dict())
+    optimiser = torch.optim.AdamW(model.parameters(), lr, betas=(0.8, 0.99), weight_decay=0.01)
+    first, hours = 0, 0.0
+    checkpoint = run / "checkpoint.pt"
+    if checkpoint.exists():
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        model.load_state_dict(state["model"])
+        mean.load_state_dict(state["mean"])
+        optimiser.load_state_dict(state["optimiser"])
+        first, hours = state["step"], state["hours"]
+    print(f"{variant}: {count_parameters(model)} parameters on {device}, step {first} of {steps}")
+
+    begun, sums = time.monotonic(), {}
+    for step in tqdm(
+        range(first, steps), initial=first, total=steps, desc="training", mininterval=5
+    ):
+        rate = min((step + 1) / warmup, 1) * 0.5 * (1 + np.cos(np.pi * step / steps))
+        for group in optimiser.param_groups:
+            group["lr"] = lr * rate
+        clean, noisy = (
+            x.to(device) for x in training.batch(range(step * batch, (step + 1) * batch))
+        )
+        terms = enhancement_losses(model(*analyse(noisy)), *analyse(clean), clean)
+        loss = total(terms, {**WEIGHTS, "phase": phase_weight})
+        if not torch.isfinite(loss):
+            bad = [name for name, value in terms.items() if not torch.isfinite(value)]
+            raise ValueError(
+                f"the loss is not finite at step {step} ({', '.join(bad)}); last good: {checkpoint}"
+            )
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        optimiser.step()
+        decay = min(average, (step + 1) / (step + 10))
+        with torch.no_grad():
+            for m, p in zip(mean.parameters(), model.parameters(), strict=True):
+                m.lerp_(p, 1 - decay)
+        for name, value in {**terms, "loss": loss}.items():
+            sums[name] = sums.get(name, 0.0) + value.item()
+        if (step + 1) % every == 0 or step + 1 == steps:
+            spent = hours + (time.monotonic() - begun) / 3600
+            row = {name: value / every for name, value in sums.items()}
+            row |= {"step": step + 1, "hours": spent}
+            row["si_sdr_gain"] = _validate(mean.eval(), validation, valid, device)
+            with (run / "log.jsonl").open("a") as log:
+                log.write(json.dumps(row) + "\n")
+            tqdm.write(json.dumps(row))
+            sums = {}
+            state = {
+                "model": model.state_dict(),
+                "mean": mean.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "step": step + 1,
+                "hours": spent,
+            }
+            torch.save(state, run / "checkpoint.partial")
+            os.replace(run / "checkpoint.partial", checkpoint)
+            save_weights(mean, run / "model.safetensors")
+    return run / "model.safetensors"
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(
+        prog="python -m rwsa_tutorial.training", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("data", help="folder packed by rwsa_tutorial.corpora.recorded")
+    parser.add_argument("--run", required=True, help="folder for this run; resumed if it exists")
+    for name, option in list(inspect.signature(train).parameters.items())[2:-1]:
+        parser.add_argument(
+            f"--{name}",
+            type=type(option.default),
+            default=option.default,
+            help="default %(default)s",
+        )
+    try:
+        train(**vars(parser.parse_args(arguments)))
+    except (ValueError, OSError) as error:
+        print(f"training: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
