@@ -217,14 +217,16 @@ def open_to_read(path):
         raise ValueError(f"{path} is a folder, not a recording.")
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
+    path.open("rb").close()  # a file without read permission says so itself
     try:
         with soundfile.SoundFile(path) as file:
             yield file
     except (soundfile.LibsndfileError, TypeError) as error:
-        reason = getattr(error, "error_string", None) or str(error)
+        # libsndfile's own reason often misleads: "no such file" for a text named .mp3
         raise ValueError(
-            f"{path} cannot be read as audio ({reason.rstrip('.')}); WAV, FLAC, OGG and MP3 can."
-        ) from None
+            f"{path} cannot be read as audio: it is damaged or of another kind; WAV, FLAC, OGG "
+            "and MP3 can."
+        ) from error
 
 
 def write(path, wave, sample_rate, subtype=None):

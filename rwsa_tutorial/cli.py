@@ -50,8 +50,14 @@ def main(argv=None):
         return _complain(options.command, "stopped; finished files are kept.", status=130)
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        """Bad input is told in one line, without the usage."""
+        self.exit(2, f"{self.prog}: {message}; {self.prog} --help tells more.\n")
+
+
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="rwsa",
         description="Speech enhancement with RWSA-MambaUNet: the course's commands.",
         epilog="rwsa COMMAND --help tells more about one of them.",
@@ -131,7 +137,7 @@ def _enhance(options):
         _complain("enhance", words)
     model = load_model(options.model) if jobs else None
     done = 0
-    for source, target in tqdm(jobs, desc="files", unit="file", disable=len(jobs) < 2, delay=2):
+    for source, target in tqdm(jobs, desc="files", unit="file", disable=len(jobs) < 2):
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             enhance_file(source, target, model, amount=options.amount)

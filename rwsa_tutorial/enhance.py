@@ -44,7 +44,7 @@ def enhance(
             from the noisy to the estimated one by that fraction of the shorter way round.
         segment_seconds: longest piece the model sees at once.
         overlap_seconds: what neighbouring pieces share; they are cross-faded in its middle half.
-        progress: show a bar if the work takes more than two seconds.
+        progress: show a bar while it works, unless that is expected to take under two seconds.
 
     Returns:
         np.ndarray: the same shape, type and level; integers are rounded and clipped.
@@ -128,12 +128,13 @@ def enhance_stream(
     gain = audio.level_gain(energy, n)
     plan = plan_segments(n, segment, overlap)
     heard = np.flatnonzero(gain)
-    # delay: no bar for work that is over in two seconds
+    expect_long = n * len(heard) > 5 * SAMPLE_RATE  # on two CPU cores that is about two seconds
     bar = tqdm(
         total=len(plan) * len(heard),
         desc="enhancing",
         unit="segment",
-        delay=2,
+        delay=0 if expect_long else 2,
+        leave=False,
         disable=not progress,
     )
 

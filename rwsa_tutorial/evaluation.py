@@ -58,7 +58,7 @@ def evaluate(pairs, model=None, metrics=METRICS, *, problems=None, progress=True
         metrics: which scores, any of `METRICS`.
         problems: a list that collects a line for each pair that cannot be scored, so that the
             others are done; without it the first such pair raises.
-        progress: show a bar if the work takes more than two seconds.
+        progress: show a bar.
 
     Returns:
         list of dict: {"file", "signal": "noisy" | "enhanced", and each score: float or None}.
@@ -69,7 +69,7 @@ def evaluate(pairs, model=None, metrics=METRICS, *, problems=None, progress=True
     """
     rows = []
     for clean_path, noisy_path in tqdm(
-        list(pairs), desc="scoring", unit="pair", delay=2, disable=not progress
+        list(pairs), desc="scoring", unit="pair", disable=not progress
     ):
         try:
             rows += _score_pair(Path(clean_path), Path(noisy_path), model, metrics)

@@ -151,12 +151,25 @@ def test_bad_input_is_told_in_one_line(folder, monkeypatch, capsys, words, told)
     assert files(folder) == before
 
 
-@pytest.mark.parametrize("amount", ["2", "-0.1", "much"])
-def test_a_wrong_amount_is_told(folder, capsys, amount):
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "COMMAND"),
+        (["improve"], "invalid choice: 'improve'"),
+        (["enhance", "a.wav"], "-o/--output"),
+        (["enhance", "a.wav", "-o", "b.wav", "--amount", "2"], "2 is not between 0 and 1"),
+        (["enhance", "a.wav", "-o", "b.wav", "--amount=-0.1"], "-0.1 is not between 0 and 1"),
+        (["enhance", "a.wav", "-o", "b.wav", "--amount", "much"], "--amount"),
+        (["evaluate", "--clean", "c", "--noisy", "n"], "--csv"),
+    ],
+)
+def test_wrong_words_are_told_in_one_line(capsys, words, told):
     with pytest.raises(SystemExit) as stop:
-        rwsa("enhance", folder / "in/a.wav", "-o", folder / "o.wav", f"--amount={amount}")
+        rwsa(*words)
     assert stop.value.code == 2
-    assert "--amount" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert told in printed
+    assert printed.count("\n") == 1
 
 
 def test_a_missing_network_is_told(folder, monkeypatch, capsys):
