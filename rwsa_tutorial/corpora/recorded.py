@@ -8,7 +8,7 @@ as `rwsa_tutorial.corpora.packing` describes. Sources already packed are skipped
 command can be repeated after an interruption. Read the licences in index.json before passing
 any of it on: this is material to train with, not part of the project.
 
-Prompts in G.722 need the optional package ``av`` (PyAV).
+Prompts in G.722 need the extra ``recorded`` (the package ``av``, PyAV).
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ def _decode_g722(path: Path) -> tuple[np.ndarray, int]:
         import av
     except ImportError:
         raise GatherError(
-            "telephone prompts are stored as G.722, which needs PyAV: pip install av, then run "
-            "again (or leave them out with --skip asterisk)"
+            "telephone prompts are stored as G.722, which needs PyAV: pip install "
+            "'.[recorded]', then run again (or leave them out with --skip asterisk)"
         ) from None
     with av.open(str(path), format="g722") as container:
         frames = [frame.to_ndarray().ravel() for frame in container.decode(audio=0)]
