@@ -30,7 +30,7 @@ def analyse(wave):
     """
     if wave.ndim != 2 or wave.shape[-1] == 0 or not wave.is_floating_point():
         raise ValueError(
-            f"analyse needs a float waveform of shape (B, n) with n >= 1, not {wave.dtype} of shape "
+            f"analyse needs a float waveform of shape (B, n), n >= 1, not {wave.dtype} of shape "
             f"{tuple(wave.shape)}; for one mono signal use wave[None]"
         )
     spec = torch.stft(

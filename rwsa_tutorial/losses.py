@@ -1,4 +1,4 @@
-"""What training asks of the network (notebook 07). After MP-SENet, arXiv 2305.13686, section 2.4."""
+"""What training asks of the network (notebook 07). MP-SENet, arXiv 2305.13686, section 2.4."""
 
 import torch
 

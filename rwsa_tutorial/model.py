@@ -147,13 +147,23 @@ class RWSAMambaUNet(nn.Module):
             raise ValueError(
                 f"phase {tuple(noisy_phase.shape)} must have mag's shape {tuple(noisy_mag.shape)}"
             )
-        image = torch.stack([noisy_mag, noisy_phase], dim=1).transpose(2, 3)  # (B, 2, T, F)
-        encoded = self.encoder(image)
+        encoded = self.encode(noisy_mag, noisy_phase)
         x = self.unet(encoded)
         # the second skip, from the encoder, is in the authors' code but not in the paper's figure
-        mask = self.mask_decoder(self.after_mag(self.refine_mag(x)) + encoded)
-        phase = self.phase_decoder(self.after_phase(self.refine_phase(x)) + encoded)
-        mag, phase = noisy_mag * mask.transpose(1, 2), phase.transpose(1, 2)
+        return self.decode(
+            noisy_mag,
+            self.after_mag(self.refine_mag(x)) + encoded,
+            self.after_phase(self.refine_phase(x)) + encoded,
+        )
+
+    def encode(self, noisy_mag, noisy_phase):
+        """Magnitude and phase (B, F, T) each -> features (B, C, T, F / 2)."""
+        return self.encoder(torch.stack([noisy_mag, noisy_phase], dim=1).transpose(2, 3))
+
+    def decode(self, noisy_mag, mag_features, phase_features):
+        """Features (B, C, T, F / 2) for each decoder -> the network's three outputs."""
+        mag = noisy_mag * self.mask_decoder(mag_features).transpose(1, 2)
+        phase = self.phase_decoder(phase_features).transpose(1, 2)
         return mag, phase, torch.stack([mag * phase.cos(), mag * phase.sin()], dim=-1)
 
 

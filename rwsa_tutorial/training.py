@@ -10,6 +10,7 @@ the end, model.safetensors. The same command continues where an interrupted run 
 import argparse
 import inspect
 import json
+import math
 import os
 import sys
 import time
@@ -117,23 +118,29 @@ def train(
     data,
     run,
     variant="nano",
-    steps=8000,
-    batch=2,
+    steps=4000,
+    outer_steps=1200,
+    batch=1,
     frames=128,
     lr=2e-3,
-    warmup=200,
+    warmup=100,
     phase_weight=WEIGHTS["phase"],
     average=0.999,
     seed=0,
-    every=250,
-    valid=24,
+    every=400,
+    valid=12,
     device=None,
 ):
     """Train a variant and write the run folder; returns the path of the averaged weights.
 
-    data: folder of `corpora.recorded`. frames: T of a crop. lr: peak of AdamW's rate, which warms
-    up over `warmup` steps and falls to 0 by a cosine. phase_weight: of the phase loss. average: decay of the running average of the
-    weights, which is what is validated and kept. every: steps between validation and checkpoint.
+    The first `outer_steps` train the encoder and the decoders alone, without the U-Net between
+    them: an eighth of the work, and enough to learn to hand the phase on. Then the U-Net joins,
+    silent at first since the convolutions behind it start at zero.
+
+    data: folder of `corpora.recorded`. frames: T of a crop. lr: peak of AdamW's rate; it warms up
+    over `warmup` steps at the start and when the U-Net joins, and falls to 0 by a cosine.
+    phase_weight: of the phase loss. average: decay of the running average of the weights, which is
+    what is validated and kept. every: steps between validation and checkpoint.
     Raises ValueError when the loss is not finite and when the run's configuration differs.
     """
     config = {k: v for k, v in locals().items() if k not in ("data", "run", "device")}
@@ -152,6 +159,8 @@ def train(
     )
     torch.manual_seed(seed)
     model = build_model(variant).to(device)
+    for conv in (model.after_mag, model.after_phase):
+        torch.nn.init.zeros_(conv.weight)
     mean = build_model(variant).to(device)
     mean.load_state_dict(model.state_dict())
     optimiser = torch.optim.AdamW(model.parameters(), lr, betas=(0.8, 0.99), weight_decay=0.01)
@@ -169,13 +178,20 @@ def train(
     for step in tqdm(
         range(first, steps), initial=first, total=steps, desc="training", mininterval=5
     ):
-        rate = min((step + 1) / warmup, 1) * 0.5 * (1 + np.cos(np.pi * step / steps))
+        since = step if step < outer_steps else step - outer_steps  # the U-Net joins then
+        rate = min((since + 1) / warmup, 1) * 0.5 * (1 + math.cos(math.pi * step / steps))
         for group in optimiser.param_groups:
             group["lr"] = lr * rate
         clean, noisy = (
             x.to(device) for x in training.batch(range(step * batch, (step + 1) * batch))
         )
-        terms = enhancement_losses(model(*analyse(noisy)), *analyse(clean), clean)
+        if step < outer_steps:
+            mag, phase = analyse(noisy)
+            features = model.encode(mag, phase)
+            output = model.decode(mag, features, features)
+        else:
+            output = model(*analyse(noisy))
+        terms = enhancement_losses(output, *analyse(clean), clean)
         loss = total(terms, {**WEIGHTS, "phase": phase_weight})
         if not torch.isfinite(loss):
             bad = [name for name, value in terms.items() if not torch.isfinite(value)]

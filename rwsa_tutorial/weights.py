@@ -196,7 +196,9 @@ def load_weights(path):
     """
     tensors, metadata = read_tensors(path)
     if "config" not in metadata:
-        raise ValueError(f"{path} has no configuration in it; for the authors' files: load_official")
+        raise ValueError(
+            f"{path} has no configuration in it; for the authors' files: load_official"
+        )
     model = build_model(ModelConfig(**json.loads(metadata["config"])))
     return _fill(model, tensors, {name: name for name in tensors}).eval()
 

@@ -30,7 +30,7 @@ class DenseBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Magnitude and phase as an image, at half the frequencies: (B, 2, T, F) -> (B, C, T, F / 2)."""
+    """Magnitude and phase, at half the frequencies: (B, 2, T, F) -> (B, C, T, F / 2)."""
 
     def __init__(self, width):
         super().__init__()

@@ -14,9 +14,10 @@ def deformable_conv(x, offsets, weight):
     """
     B, C, T, width = x.shape
     tap = torch.arange(-1, 2, device=x.device, dtype=x.dtype)
-    rows = torch.arange(T, device=x.device, dtype=x.dtype)[:, None] + tap.repeat_interleave(3)[
-        :, None, None
-    ]  # (9, T, 1): where each tap looks without offsets
+    rows = (
+        torch.arange(T, device=x.device, dtype=x.dtype)[:, None]
+        + tap.repeat_interleave(3)[:, None, None]
+    )  # (9, T, 1): where each tap looks without offsets
     columns = torch.arange(width, device=x.device, dtype=x.dtype) + tap.repeat(3)[:, None, None]
     moved = offsets.view(B, 9, 2, T, width)
     # grid_sample wants positions from -1 to 1 between the outer edges of the outer pixels
@@ -38,7 +39,7 @@ def deformable_conv(x, offsets, weight):
 
 
 class PatchEmbedding(nn.Module):
-    """Offsets from the image, deformable depthwise 3x3, 1x1, Hardswish: (B, C, T, F) -> the same."""
+    """Deformable depthwise 3x3 with its own offsets, 1x1, Hardswish: (B, C, T, F) -> the same."""
 
     def __init__(self, width):
         super().__init__()

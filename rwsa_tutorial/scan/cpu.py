@@ -220,11 +220,18 @@ def _arrays(u, delta, A, B, C, D, z, bias):
     return [p.detach().to(kind).contiguous().numpy() for p in parts]
 
 
+def _run(kernel, batch, states, *arguments):
+    """Call a kernel on as many threads as torch uses, with few sequences cut up by channels."""
+    threads = torch.get_num_threads()
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    kernel((0,) * states, _groups(batch), *arguments)
+    if torch.get_num_threads() != threads:  # Numba resets the OpenMP pool that both share
+        torch.set_num_threads(threads)
+
+
 def _groups(batch):
     """In how many parts to cut the channels so that few sequences keep all threads busy."""
-    threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
-    numba.set_num_threads(threads)
-    return max(1, 2 * threads // batch)
+    return max(1, 2 * torch.get_num_threads() // batch)
 
 
 class _Scan(torch.autograd.Function):
@@ -234,8 +241,7 @@ class _Scan(torch.autograd.Function):
         ctx.softplus = softplus
         parts = _arrays(u, delta, A, B, C, D, z, bias)
         out = np.empty_like(parts[0])
-        lanes = (0,) * A.shape[1]
-        _forward(lanes, _groups(u.shape[0]), softplus, z is not None, *parts, out)
+        _run(_forward, u.shape[0], A.shape[1], softplus, z is not None, *parts, out)
         return torch.from_numpy(out).to(u.dtype)
 
     @staticmethod
@@ -250,7 +256,7 @@ class _Scan(torch.autograd.Function):
         dB, dC = (np.zeros((u.shape[0] * groups, *B.shape[1:]), u.dtype) for _ in range(2))
         dout = dout.to(torch.from_numpy(u).dtype).contiguous().numpy()
         outputs = du, ddelta, dz, dA, dB, dC, dD
-        _backward((0,) * A.shape[1], groups, ctx.softplus, gated, *parts, dout, *outputs)
+        _run(_backward, u.shape[0], A.shape[1], ctx.softplus, gated, *parts, dout, *outputs)
         dB, dC = (
             x.reshape(u.shape[0], groups, *B.shape[1:]).sum(1).transpose(0, 2, 1) for x in (dB, dC)
         )

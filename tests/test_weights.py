@@ -1,0 +1,161 @@
+"""Parity with the authors' network, and loading in all its ways to go wrong."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from parity.weights import official_weights
+
+import rwsa_tutorial as rt
+from rwsa_tutorial.model import set_scan_backend
+from rwsa_tutorial.scan import ENGINES
+from rwsa_tutorial.weights import read_tensors
+
+GOLDEN = np.load(Path(__file__).parent / "parity" / "xs_golden.npz")
+
+
+@pytest.fixture(scope="module")
+def official():
+    return official_weights()
+
+
+@pytest.fixture(scope="module")
+def xs(official):
+    return rt.load_official(rt.build_model("xs"), official).eval()
+
+
+def errors(model, dtype):
+    """Largest relative error of the magnitude, median error of the phase modulo 2 pi."""
+    mag, phase, expected_mag, expected_phase = (
+        torch.from_numpy(GOLDEN[k]).to(dtype) for k in ("noisy_mag", "noisy_pha", "mag", "pha")
+    )
+    with torch.no_grad():
+        got_mag, got_phase, _ = model.to(dtype)(mag, phase)
+    turn = torch.remainder(got_phase - expected_phase + torch.pi, 2 * torch.pi) - torch.pi
+    return (
+        (got_mag - expected_mag).abs().max() / expected_mag.max()
+    ).item(), turn.abs().median().item()
+
+
+@pytest.mark.parametrize("backend", list(ENGINES))
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float64, 1e-6)])
+def test_parity_with_the_authors(xs, backend, dtype, tolerance):
+    magnitude, phase = errors(set_scan_backend(xs, backend), dtype)
+    assert magnitude < tolerance and phase < tolerance
+    set_scan_backend(xs, "auto").float()
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("up.0.blocks.0.freq_mamba.backwards.mixer.A_log", 0.1),
+        ("middle.patch_embedding.offsets.1.weight", 0.1),
+        ("mask_decoder.slope", 0.01),
+    ],
+)
+def test_parity_would_catch_a_small_mistake(official, part, change):
+    model = rt.load_official(rt.build_model("xs"), official).eval()
+    with torch.no_grad():
+        dict(model.named_parameters())[part].add_(change)
+    magnitude, phase = errors(set_scan_backend(model, "cpu"), torch.float32)
+    assert magnitude > 1e-4 or phase > 1e-4
+
+
+def test_aliases_make_no_difference(official, xs):
+    bare = rt.load_official(rt.build_model("xs"), official_weights(aliases=False))
+    assert len(official) == 829 and len(official_weights(aliases=False)) == 781
+    for (name, a), (_, b) in zip(xs.named_parameters(), bare.named_parameters(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_every_parameter_comes_from_the_file(official):
+    """The same weights over two different starts give the same model."""
+    torch.manual_seed(1)
+    a = rt.load_official(rt.build_model("xs"), official)
+    torch.manual_seed(2)
+    b = rt.load_official(rt.build_model("xs"), official)
+    assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
+
+
+def broken(official, **changes):
+    return {k: v for k, v in {**official, **changes}.items() if v is not None}
+
+
+def test_official_errors_name_the_tensor(official):
+    model = rt.build_model("xs")
+    slope = "mask_decoder.lsigmoid.slope"
+    with pytest.raises(ValueError, match="does not have: mask_decoder.extra"):
+        rt.load_official(model, broken(official, **{"mask_decoder.extra": torch.ones(1)}))
+    with pytest.raises(ValueError, match="no values for: mask_decoder.slope"):
+        rt.load_official(model, broken(official, **{slope: None}))
+    with pytest.raises(ValueError, match=r"slope \(255,\) instead of \(256,\)"):
+        rt.load_official(model, broken(official, **{slope: torch.ones(255, 1)}))
+    alias = "TSMamba1_decoder.0.attention.attn.in_proj_bias"
+    with pytest.raises(ValueError, match=f"one shared tensor: {alias}"):
+        rt.load_official(model, broken(official, **{alias: torch.zeros(48)}))
+    alias = "TSMamba1_encoder.0.attention.attn.in_proj_bias"
+    with pytest.raises(ValueError, match="are one tensor in it but differ here"):
+        rt.load_official(model, broken(official, **{alias: torch.zeros(48)}))
+    with pytest.raises(ValueError, match='are for sharing="rwsa"'):
+        rt.load_official(rt.build_model("xs", sharing="block"), official)
+
+
+def test_official_weights_from_a_torch_file(tmp_path, official, xs):
+    torch.save({"generator": official}, tmp_path / "g_best")
+    model = rt.load_official(rt.build_model("xs"), tmp_path / "g_best")
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), xs.parameters(), strict=True))
+
+
+def test_a_torch_file_cannot_run_code(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (Path(tmp_path / "ran").touch, ())
+
+    torch.save({"generator": Trap()}, tmp_path / "trap.pt")
+    with pytest.raises(ValueError, match="no weights file that torch reads safely"):
+        read_tensors(tmp_path / "trap.pt")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("sharing", ["rwsa", "block", "none"])
+def test_our_files_come_back_the_same(tmp_path, sharing):
+    model = rt.build_model("nano", sharing=sharing).eval()
+    rt.save_weights(model, tmp_path / "w" / "a.safetensors", note="a test")
+    again = rt.load_weights(tmp_path / "w" / "a.safetensors")
+    assert again.config == model.config and not again.training
+    assert all(
+        torch.equal(p, q) for p, q in zip(model.parameters(), again.parameters(), strict=True)
+    )
+    assert read_tensors(tmp_path / "w" / "a.safetensors")[1]["note"] == "a test"
+    assert [p.name for p in (tmp_path / "w").iterdir()] == ["a.safetensors"]
+
+
+def test_unreadable_files_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no weights file"):
+        rt.load_weights(tmp_path / "none.safetensors")
+    (tmp_path / "bad.safetensors").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="no readable safetensors file"):
+        rt.load_weights(tmp_path / "bad.safetensors")
+
+
+def test_shipped_weights_have_their_provenance():
+    from rwsa_tutorial.paths import data_path
+
+    shipped = sorted(data_path("weights").glob("*.safetensors"))
+    assert shipped
+    for path in shipped:
+        story = json.loads(path.with_suffix(".json").read_text())
+        assert {"data", "steps", "seed", "command", "scores"} <= story.keys(), path.name
+        assert all(source["licence"] for source in story["data"])
+        model = rt.load_pretrained(path.stem)
+        assert sum(p.numel() for p in model.parameters()) == story["parameters"]
+
+
+def test_unknown_shipped_weights_and_missing_data(monkeypatch, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no weights are shipped for 'xxl'; there are: "):
+        rt.load_pretrained("xxl")
+    monkeypatch.setenv("RWSA_DATA", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="set RWSA_DATA"):
+        rt.load_pretrained("nano")
