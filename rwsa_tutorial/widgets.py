@@ -12,7 +12,7 @@ import io
 
 import ipywidgets as widgets
 import numpy as np
-from IPython.display import HTML, display
+from IPython.display import HTML
 
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
@@ -51,31 +51,58 @@ def _control(name: str, value):
 def slider(function, **sliders):
     """Sliders over a plotting function.
 
-    ``function`` takes the sliders' names as keyword arguments and returns a figure or
-    ``(fig, ax)``. Each slider is (low, high, step, start), a list or dict of choices, a bool, or
-    an ipywidgets widget. Returns the widget; a notebook shows it as a cell's last value.
-    Raises ValueError for a specification it cannot read.
+    ``function`` takes the sliders' names as keyword arguments and returns a figure, ``(fig, ax)``,
+    text or HTML, or a tuple of these, shown one below the other. Each slider is
+    (low, high, step, start), a list or dict of choices, a bool, or an ipywidgets widget.
+    Returns the widget; a notebook shows it as a cell's last value.
+    Raises ValueError for a specification it cannot read, and whatever ``function`` raises at the
+    start; an error after a move is shown below the sliders.
     """
     controls = {name: _control(name, value) for name, value in sliders.items()}
     status = widgets.Label("")
+    # Pictures as values, not an Output widget: nothing flickers or piles up, and programs that run
+    # notebooks unattended need not answer the kernel while they wait for it.
+    shown = widgets.VBox([])
 
-    def draw(**values):
-        import matplotlib.pyplot as plt
-
-        before = set(plt.get_fignums())
+    def draw(_=None):
         status.value = "working ..."
         try:
-            result = function(**values)
-            figure = result[0] if isinstance(result, tuple) else result
-            if figure is not None:
-                display(figure)
-        finally:
+            shown.children = _draw(function, {name: c.value for name, c in controls.items()})
             status.value = ""
-            for number in set(plt.get_fignums()) - before:  # else figures pile up under the slider
-                plt.close(number)
+        except Exception as error:
+            if _ is None:
+                raise
+            status.value = f"{type(error).__name__}: {error}"
 
-    output = widgets.interactive_output(draw, controls)
-    return widgets.VBox([*controls.values(), status, output])
+    for control in controls.values():
+        control.observe(draw, names="value")
+    draw()
+    return widgets.VBox([*controls.values(), status, shown])
+
+
+def _draw(function, values):
+    """What the function returns, as widgets; figures that it opened are closed again."""
+    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
+
+    before = set(plt.get_fignums())
+    try:
+        result = function(**values)
+        parts = []
+        for part in result if isinstance(result, tuple) else (result,):
+            if isinstance(part, Figure):
+                buffer = io.BytesIO()
+                part.savefig(buffer, format="png", bbox_inches="tight")
+                image = widgets.Image(value=buffer.getvalue(), format="png")
+                image.layout.max_width = "100%"
+                image.layout.align_self = "flex-start"
+                parts.append(image)
+            elif isinstance(part, (str, HTML)):
+                parts.append(widgets.HTML(part if isinstance(part, str) else part.data))
+        return parts
+    finally:
+        for number in set(plt.get_fignums()) - before:  # else they pile up in the cell's output
+            plt.close(number)
 
 
 def upload(callback, accept: str = ".wav,.flac,.ogg,.mp3,audio/*"):

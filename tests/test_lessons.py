@@ -1,0 +1,82 @@
+"""Every slider of every lesson at its ends and its start; every exercise, unsolved and solved."""
+
+import ast
+import re
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import nbformat
+import pytest
+
+from rwsa_tutorial import widgets
+
+FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
+NOTEBOOKS = sorted([*FOLDER.glob("[0-9]*.ipynb"), FOLDER / "_template.ipynb"])
+SOLUTION = re.compile(r"<b>Solution</b></summary>\s*```python\n(.*?)```", re.DOTALL)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_sliders_and_exercises(path, monkeypatch, capsys):
+    recorded = []
+    monkeypatch.setattr(
+        widgets, "slider", lambda function, **sliders: recorded.append((function, sliders))
+    )
+    cells = nbformat.read(path, as_version=4).cells
+    namespace = {"__name__": "__main__", "display": lambda *shown: None}
+    unsolved = 0
+    for number, cell in enumerate(cells):
+        if cell.cell_type != "code":
+            continue
+        where = f"{path.name}, cell {number}"
+        capsys.readouterr()
+        exec(compile(cell.source, where, "exec"), namespace)
+        plt.close("all")
+        if ": not yet" in cell.source:
+            unsolved += 1
+            printed = capsys.readouterr().out
+            assert ": not yet" in printed and "✓" not in printed, f"{where}: {printed}"
+            solved(cell.source, SOLUTION.findall(cells[number + 1].source), namespace, where)
+            printed = capsys.readouterr().out
+            assert "✓" in printed and ": not yet" not in printed, f"{where}: {printed}"
+    text = "".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    assert unsolved == len(re.findall(r"^#+ Exercise \d", text, re.MULTILINE))
+    code = [cell.source for cell in cells if cell.cell_type == "code"]
+    assert len(recorded) >= sum("slider(" in source for source in code)
+    for function, sliders in recorded:
+        start = {name: start_of(value) for name, value in sliders.items()}
+        for values in [start, *({**start, n: end} for n, v in sliders.items() for end in ends(v))]:
+            function(**values)
+            plt.close("all")
+
+
+def solved(exercise, solutions, namespace, where):
+    """Run an exercise cell again with the folded solution in place of the stub."""
+    assert len(solutions) == 1, f"{where}: one solution must stand in the cell below the exercise"
+    given = ast.parse(solutions[0])
+    names = {node.name for node in given.body if hasattr(node, "name")}
+    assert names, f"{where}: the solution defines nothing"
+    rest = ast.parse(exercise)
+    rest.body = [node for node in rest.body if getattr(node, "name", None) not in names]
+    exec(compile(given, f"{where}, solution", "exec"), namespace)
+    exec(compile(rest, f"{where}, solved", "exec"), namespace)
+    plt.close("all")
+
+
+def ends(value):
+    """Values to try for one slider: both ends, or every choice."""
+    if isinstance(value, bool):
+        return [False, True]
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else value[:2]
+
+
+def start_of(value):
+    """Where a slider stands at first."""
+    if isinstance(value, bool):
+        return value
+    return value[3] if isinstance(value, tuple) else ends(value)[0]
