@@ -194,7 +194,9 @@ def make(folder, *arguments, **environment):
     """Run make in a folder that holds the Makefile and pyproject.toml, and nothing installed."""
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
-    clean = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    # what an outer `make test VENV=...` hands down is not meant for this one
+    settings = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", *re.findall(r"^(\w+) \?=", MAKEFILE, re.M)}
+    clean = {name: value for name, value in os.environ.items() if name not in settings}
     return subprocess.run(
         ["make", *arguments],
         cwd=folder,
