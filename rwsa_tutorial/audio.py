@@ -4,6 +4,7 @@ A wave is an array (n,) for mono or (n, channels); floats have full scale 1.
 """
 
 import contextlib
+import io
 import operator
 import os
 from pathlib import Path
@@ -195,6 +196,9 @@ def _resampler(from_rate, to_rate, channels):
 def read(path):
     """Read a recording: WAV, FLAC, OGG, MP3, and whatever else libsndfile knows.
 
+    Args:
+        path: of the file, or the file's whole content as bytes (what an upload gives).
+
     Returns:
         (wave, sample_rate): float32 (n,) for mono or (n, channels), full scale 1; Hz.
 
@@ -204,7 +208,11 @@ def read(path):
     """
     with open_to_read(path) as file:
         wave = file.read(dtype="float32")
-        return as_wave(wave, str(path)), file.samplerate
+        return as_wave(wave, _name_of(path)), file.samplerate
+
+
+def _name_of(path):
+    return "the uploaded file" if isinstance(path, bytes) else str(path)
 
 
 @contextlib.contextmanager
@@ -212,20 +220,23 @@ def open_to_read(path):
     """A soundfile.SoundFile open for reading; libsndfile's errors become ValueError in words."""
     import soundfile
 
-    path = Path(path)
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder, not a recording.")
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {path}.")
-    path.open("rb").close()  # a file without read permission says so itself
+    if isinstance(path, bytes):
+        source = io.BytesIO(path)
+    else:
+        source = path = Path(path)
+        if path.is_dir():
+            raise ValueError(f"{path} is a folder, not a recording.")
+        if not path.is_file():
+            raise FileNotFoundError(f"There is no file {path}.")
+        path.open("rb").close()  # a file without read permission says so itself
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(source) as file:
             yield file
     except (soundfile.LibsndfileError, TypeError) as error:
         # libsndfile's own reason often misleads: "no such file" for a text named .mp3
         raise ValueError(
-            f"{path} cannot be read as audio: it is damaged or of another kind; WAV, FLAC, OGG "
-            "and MP3 can."
+            f"{_name_of(path)} cannot be read as audio: it is damaged or of another kind; WAV, "
+            "FLAC, OGG and MP3 can."
         ) from error
 
 

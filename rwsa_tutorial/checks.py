@@ -254,4 +254,4 @@ def _write_access(folder):
         reason = error.strerror or error
         words = f"{os.path.abspath(folder)} cannot be written to ({reason}): choose another folder"
         return Finding("writing", "problem", words)
-    return Finding("writing", "ok", f"{os.path.abspath(folder)} can be written to")
+    return Finding("writing", "ok", "the working folder can be written to")

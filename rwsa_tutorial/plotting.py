@@ -123,7 +123,7 @@ def spectrogram(
     elif scale == "compressed":
         image = magnitude**exponent
         top = float(image.max()) if top is None else top
-        low, unit = 0.0, f"magnitude$^{{{exponent:g}}}$"
+        low, unit = 0.0, "magnitude" + (f"$^{{{exponent:g}}}$" if exponent != 1 else "")
     else:
         raise ValueError(f'scale is "db" or "compressed", not {scale!r}')
     fig, ax = _axes(ax)

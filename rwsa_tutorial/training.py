@@ -118,13 +118,15 @@ def train(
     data,
     run,
     variant="nano",
-    steps=4000,
-    outer_steps=1200,
+    steps=4200,
+    outer_steps=1500,
     batch=1,
     frames=128,
     lr=2e-3,
     warmup=100,
     phase_weight=WEIGHTS["phase"],
+    complex_weight=WEIGHTS["complex"],
+    wave_weight=WEIGHTS["wave"],
     average=0.999,
     seed=0,
     every=400,
@@ -139,8 +141,9 @@ def train(
 
     data: folder of `corpora.recorded`. frames: T of a crop. lr: peak of AdamW's rate; it warms up
     over `warmup` steps at the start and when the U-Net joins, and falls to 0 by a cosine.
-    phase_weight: of the phase loss. average: decay of the running average of the weights, which is
-    what is validated and kept. every: steps between validation and checkpoint.
+    phase_weight, complex_weight, wave_weight: of these terms of the loss. average: decay of the
+    running average of the weights, which is what is validated and kept. every: steps between
+    validation and checkpoint.
     Raises ValueError when the loss is not finite and when the run's configuration differs.
     """
     config = {k: v for k, v in locals().items() if k not in ("data", "run", "device")}
@@ -157,6 +160,12 @@ def train(
         Mixtures(data, "train", samples, seed),
         Mixtures(data, "valid", 4 * SAMPLE_RATE, seed),
     )
+    weights = {
+        **WEIGHTS,
+        "phase": phase_weight,
+        "complex": complex_weight,
+        "wave": wave_weight,
+    }
     torch.manual_seed(seed)
     model = build_model(variant).to(device)
     for conv in (model.after_mag, model.after_phase):
@@ -192,7 +201,7 @@ def train(
         else:
             output = model(*analyse(noisy))
         terms = enhancement_losses(output, *analyse(clean), clean)
-        loss = total(terms, {**WEIGHTS, "phase": phase_weight})
+        loss = total(terms, weights)
         if not torch.isfinite(loss):
             bad = [name for name, value in terms.items() if not torch.isfinite(value)]
             raise ValueError(

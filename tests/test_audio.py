@@ -237,3 +237,13 @@ def test_resampling_in_blocks_equals_soxr_in_one_piece(n, rates, size):
 def test_equal_rates_leave_the_wave_alone():
     wave = tone(16_000)
     assert np.array_equal(audio.resample(wave, 16_000, 16_000), wave)
+
+
+def test_content_in_memory_reads_like_the_file(tmp_path):
+    wave = np.linspace(-0.5, 0.5, 800, dtype=np.float32)
+    audio.write(tmp_path / "a.flac", wave, 16_000)
+    from_file, rate = audio.read(tmp_path / "a.flac")
+    from_bytes, same_rate = audio.read((tmp_path / "a.flac").read_bytes())
+    assert rate == same_rate == 16_000 and np.array_equal(from_file, from_bytes)
+    with pytest.raises(ValueError, match="the uploaded file cannot be read as audio"):
+        audio.read(b"no sound at all")

@@ -1,0 +1,175 @@
+"""Mixing, losses and the trainer, on a folder of noise small enough to train in seconds."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from rwsa_tutorial import training
+from rwsa_tutorial.corpora.mixing import mix
+from rwsa_tutorial.features import analyse
+from rwsa_tutorial.losses import WEIGHTS, anti_wrapped, enhancement_losses, phase_loss, total
+from rwsa_tutorial.weights import load_weights
+
+RATE = 16_000
+QUICK = {"frames": 12, "steps": 4, "outer_steps": 2, "every": 2, "valid": 1, "warmup": 1}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Ten clips of each kind as the packing lays them out, every fifth for validation."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    clips = []
+    for kind in ("speech", "noise"):
+        waves = rng.integers(-20_000, 20_000, 10 * RATE, dtype=np.int16)
+        np.save(folder / f"{kind}.npy", waves)
+        for i in range(10):
+            clips.append(
+                {
+                    "set": kind,
+                    "package": "made-up",
+                    "file": f"{kind}{i % 3}#{i}",
+                    "speaker": f"voice{i % 3}",
+                    "split": "valid" if i % 5 == 0 else "train",
+                    "start": i * RATE,
+                    "length": RATE,
+                }
+            )
+    (folder / "index.json").write_text(json.dumps({"clips": clips}))
+    return folder
+
+
+@pytest.mark.parametrize("snr_db", [-20.0, -5.0, 0.0, 12.5])
+def test_mix_meets_the_snr(snr_db):
+    rng = np.random.default_rng(1)
+    speech, noise = rng.standard_normal(4000), 7 * rng.standard_normal(4000)
+    added = mix(speech, noise, snr_db) - speech
+    got = 10 * np.log10(np.sum(speech**2) / np.sum(added**2))
+    assert abs(got - snr_db) < 1e-6
+    assert np.corrcoef(added, noise)[0, 1] > 1 - 1e-9
+
+
+def test_mix_of_silence_and_of_different_lengths():
+    noise = np.ones(10)
+    assert np.array_equal(mix(np.zeros(10), noise, 5), noise)
+    assert np.array_equal(mix(noise, np.zeros(10), 5), noise)
+    with pytest.raises(ValueError, match="differ in length"):
+        mix(noise, np.ones(9), 5)
+
+
+def test_examples_depend_on_seed_and_index_alone(data):
+    first, again = (training.Mixtures(data, "train", 8000, seed=3) for _ in range(2))
+    again.example(0)
+    for a, b in zip(first.example(5), again.example(5), strict=True):
+        assert a.shape == (8000,) and np.array_equal(a, b)
+    other = training.Mixtures(data, "train", 8000, seed=4)
+    assert not np.array_equal(first.example(5)[0], other.example(5)[0])
+    assert not np.array_equal(first.example(5)[0], first.example(6)[0])
+
+
+def test_splits_do_not_share_a_clip(data):
+    clips = {}
+    for split in ("train", "valid"):
+        groups = training.Mixtures(data, split, 100).groups["speech"].values()
+        clips[split] = {c["start"] for group in groups for c in group}
+    assert len(clips["train"]) == 8 and len(clips["valid"]) == 2
+    assert not clips["train"] & clips["valid"]
+
+
+def test_batch_is_levelled_and_meets_the_range_of_snrs(data):
+    mixtures = training.Mixtures(data, "train", 8000)
+    clean, noisy = mixtures.batch(range(40))
+    torch.testing.assert_close(noisy.square().mean(1), torch.ones(40))
+    snr = 10 * torch.log10(clean.square().mean(1) / (noisy - clean).square().mean(1))
+    assert -5.01 < snr.min() < 0 and 10 < snr.max() < 15.01
+
+
+def test_anti_wrapping_is_the_angle_between_two_hands():
+    a, b = torch.linspace(-20, 20, 400, dtype=torch.float64), 2.5
+    between = torch.acos((torch.cos(a) * np.cos(b) + torch.sin(a) * np.sin(b)).clamp(-1, 1))
+    torch.testing.assert_close(anti_wrapped(a - b), between, rtol=0, atol=1e-6)
+
+
+def test_phase_loss_terms_by_loops():
+    torch.manual_seed(0)
+    phase, target = 2 * torch.randn(2, 1, 4, 3, dtype=torch.float64)
+
+    def hand(angle):
+        return abs(np.angle(np.exp(1j * float(angle))))
+
+    error = (phase - target)[0]
+    sums = [
+        np.mean([hand(e) for e in error.flatten()]),
+        np.mean([hand(error[f + 1, t] - error[f, t]) for f in range(3) for t in range(3)]),
+        np.mean([hand(error[f, t + 1] - error[f, t]) for f in range(4) for t in range(2)]),
+    ]
+    assert phase_loss(phase, target).item() == pytest.approx(sum(sums), abs=1e-12)
+
+
+def test_a_perfect_estimate_costs_nothing_and_each_term_sees_its_fault():
+    wave = torch.randn(1, 2000, generator=torch.Generator().manual_seed(0))
+    mag, phase = analyse(wave)
+
+    def terms(mag_hat, phase_hat):
+        spec = torch.stack([mag_hat * phase_hat.cos(), mag_hat * phase_hat.sin()], -1)
+        return enhancement_losses((mag_hat, phase_hat, spec), mag, phase, wave)
+
+    assert all(value < 1e-5 for value in terms(mag, phase).values())
+    turned = terms(mag, phase + 2 * torch.pi)
+    assert all(value < 1e-4 for value in turned.values())
+    loud = terms(1.5 * mag, phase)
+    assert loud["phase"] < 1e-5 < 1e-2 < min(loud["magnitude"], loud["complex"], loud["wave"])
+    late = terms(mag, phase + 1.0)
+    assert late["magnitude"] < 1e-9 and late["phase"].item() == pytest.approx(1.0, abs=1e-3)
+    expected = sum(WEIGHTS[name] * value for name, value in loud.items())
+    assert total(loud) == expected and set(WEIGHTS) == set(loud)
+
+
+def weights_of(path):
+    return [p.clone() for p in load_weights(path).parameters()]
+
+
+def test_interrupted_and_resumed_is_the_same_run(data, tmp_path, monkeypatch):
+    straight = weights_of(training.train(data, tmp_path / "straight", **QUICK))
+    batch = training.Mixtures.batch
+
+    def killed(self, indices):
+        if list(indices) == [3] and self.samples != 4 * RATE:
+            raise KeyboardInterrupt
+        return batch(self, indices)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.Mixtures, "batch", killed)
+        with pytest.raises(KeyboardInterrupt):
+            training.train(data, tmp_path / "broken", **QUICK)
+    assert len((tmp_path / "broken" / "log.jsonl").read_text().splitlines()) == 1
+    resumed = weights_of(training.train(data, tmp_path / "broken", **QUICK))
+    assert all(torch.equal(a, b) for a, b in zip(straight, resumed, strict=True))
+    rows = [json.loads(x) for x in (tmp_path / "broken" / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [2, 4]
+    assert not list((tmp_path / "broken").glob("*.partial"))
+
+
+def test_other_settings_do_not_continue_a_run(data, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match="other settings"):
+        training.train(data, tmp_path / "run", **QUICK)
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_name(data, tmp_path, monkeypatch):
+    honest = training.enhancement_losses
+    monkeypatch.setattr(
+        training,
+        "enhancement_losses",
+        lambda *a: {**honest(*a), "wave": torch.tensor(float("nan"))},
+    )
+    with pytest.raises(ValueError, match=r"not finite at step 0 \(wave\)"):
+        training.train(data, tmp_path / "run", **QUICK)
+
+
+def test_command_says_what_is_missing(tmp_path, capsys):
+    assert training.main([str(tmp_path), "--run", str(tmp_path / "run")]) == 2
+    assert "gather data first: python -m rwsa_tutorial.corpora.recorded" in capsys.readouterr().err
