@@ -5,6 +5,7 @@ random inputs. Every name that a lesson defines and `rwsa_tutorial` also exports
 """
 
 import ast
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ class Definition:
 
     `inputs` takes a seeded torch.Generator and returns the arguments of one call. For a class,
     `init` holds the arguments of its constructor; the notebook's module then takes over the
-    package's parameters, by name, before the two are called.
+    package's parameters, by name, before the two are called. `view` turns either result into
+    what has to agree, where the result itself need not (pi and -pi are the same angle).
     """
 
     notebook: str
@@ -31,6 +33,7 @@ class Definition:
     inputs: Any
     init: dict = field(default_factory=dict)
     tolerance: float = 1e-5
+    view: Callable = lambda result: result  # what is compared, of each result
 
 
 def wave(*shape):
@@ -43,8 +46,30 @@ def two_arrays(n):
     return lambda generator: tuple(torch.randn(2, n, generator=generator).double().numpy())
 
 
+def long_wave(generator):
+    """A waveform (B, n) in double precision whose length is no multiple of the hop."""
+    return (torch.randn(2, 3001, generator=generator).double(),)
+
+
+def on_circle(features):
+    """Magnitude and phase with each angle as a point on the circle."""
+    mag, phase = features
+    return mag, torch.polar(torch.ones_like(phase), phase)
+
+
+def pictures(generator):
+    """Any compressed magnitude and phase (B, F, T), and a length that they can give."""
+    mag = torch.rand(2, 256, 20, generator=generator).double()
+    return mag, 6.28 * torch.rand(mag.shape, generator=generator).double() - 3.14, 2345
+
+
+LESSON_01 = "01_stft_features.ipynb"
+
 DEFINITIONS = (
     Definition("_template.ipynb", "si_sdr", "rwsa_tutorial.metrics:si_sdr", two_arrays(4000)),
+    Definition(LESSON_01, "gain", "rwsa_tutorial.features:gain", wave(3, 1000)),
+    Definition(LESSON_01, "analyse", "rwsa_tutorial.features:analyse", long_wave, view=on_circle),
+    Definition(LESSON_01, "synthesise", "rwsa_tutorial.features:synthesise", pictures),
 )
 
 
