@@ -265,3 +265,11 @@ def test_sentences_are_complete_varied_and_seeded():
     for sentence in made:
         assert "{" not in sentence and "|" not in sentence
         assert sentence[0].isupper() and sentence[-1] in ".?"
+
+
+def test_a_folder_speaks_for_its_own_licence(tmp_path):
+    assert "unknown" in recorded.folder_licence(tmp_path)
+    (tmp_path / "README.md").write_text("Rain.\nCC0, by nobody.\n")
+    assert recorded.folder_licence(tmp_path) == "Rain. CC0, by nobody."
+    (tmp_path / "LICENSE").write_text("CC-BY-4.0")
+    assert recorded.folder_licence(tmp_path) == "CC-BY-4.0"

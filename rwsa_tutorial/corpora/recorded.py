@@ -367,8 +367,16 @@ def gather_folder(folder: Path, out: Path, progress) -> str:
     name = f"folder-{folder.resolve().name}"
     if not has_part(out, name):
         waves = [(path.name, decode(path)[0]) for path in progress(files, name)]
-        save_part(out, name, "noise", long_noise_clips(waves), "see the folder's own notes")
+        save_part(out, name, "noise", long_noise_clips(waves), folder_licence(folder))
     return name
+
+
+def folder_licence(folder: Path) -> str:
+    """What a folder's own LICENCE or README says of where its sounds are from, in one line."""
+    for pattern in ("LICEN[CS]E*", "README*"):
+        for path in sorted(folder.glob(pattern)):
+            return " ".join(path.read_text(encoding="utf-8", errors="replace").split())[:600]
+    return "unknown: the folder has no LICENCE or README"
 
 
 # --- Synthetic noise ------------------------------------------------------------------------
