@@ -77,26 +77,29 @@ def definitions(path):
     """Namespace with a notebook's imports, functions, classes and CONSTANTS; nothing else is run.
 
     A constant is an assignment to a name in capitals. A name defined twice has its last meaning.
+    What needs a value that the lesson computes (as a default, say) is left out.
     """
-    kept = []
-    for cell in nbformat.read(path, as_version=4).cells:
-        if cell.cell_type == "code":
-            python = TransformerManager().transform_cell(cell.source)  # magics become calls
-            kept += [node for node in ast.parse(python).body if _is_definition(node)]
     namespace = {"__name__": Path(path).stem}
-    exec(compile(ast.Module(kept, []), str(path), "exec"), namespace)
+    for node in _statements(path):
+        if _is_definition(node):
+            try:
+                exec(compile(ast.Module([node], []), str(path), "exec"), namespace)
+            except NameError:
+                continue
     return namespace
 
 
 def defined_names(path):
     """Names of the functions and classes that a notebook defines."""
-    kinds = (type(definitions), type)
-    module = Path(path).stem
-    return {
-        name
-        for name, value in definitions(path).items()
-        if isinstance(value, kinds) and value.__module__ == module
-    }
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return {node.name for node in _statements(path) if isinstance(node, kinds)}
+
+
+def _statements(path):
+    """The top-level statements of all code cells, in order; magics as the calls they stand for."""
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "code":
+            yield from ast.parse(TransformerManager().transform_cell(cell.source)).body
 
 
 def _is_definition(node):

@@ -177,12 +177,13 @@ def test_definitions_run_nothing_else(tmp_path):
         "%matplotlib inline\nimport math\nN_FFT = 510\nlow = 1",
         "raise SystemExit",
         "def f():\n    return N_FFT",
+        "def g(x=low):\n    return x",
     )
     namespace = definitions(path)
     assert namespace["f"]() == 510
     assert namespace["math"].pi > 3
-    assert "low" not in namespace
-    assert defined_names(path) == {"f"}
+    assert "low" not in namespace and "g" not in namespace
+    assert defined_names(path) == {"f", "g"}
 
 
 # `make notebooks`
