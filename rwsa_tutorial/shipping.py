@@ -60,7 +60,12 @@ def provenance(run, data, tests, model):
     """The story of a run as a dict; `training` holds the settings that repeat it."""
     settings = json.loads((run / "config.json").read_text())
     last = json.loads((run / "log.jsonl").read_text().splitlines()[-1])
-    options = " ".join(f"--{key} {value}" for key, value in settings.items())
+    commands = []
+    for i, one in enumerate(settings):
+        options = " ".join(f"--{k} {v}" for k, v in one.items() if k != "from_step")
+        start = f"from step {one['from_step']}: " if i else ""
+        change = " --change" if i else ""
+        commands.append(f"{start}python -m rwsa_tutorial.training DATA --run RUN {options}{change}")
     revision = subprocess.run(
         ["git", "describe", "--always", "--dirty"],
         cwd=Path(__file__).parent,
@@ -70,11 +75,11 @@ def provenance(run, data, tests, model):
     ).stdout.strip()
     return {
         "parameters": count_parameters(model),
-        "command": f"python -m rwsa_tutorial.training DATA --run RUN {options}",
+        "command": commands,
         "data_command": "python -m rwsa_tutorial.corpora.recorded DATA --noise FOLDER",
         "steps": last["step"],
         "hours": round(last["hours"], 2),
-        "seed": settings["seed"],
+        "seed": settings[-1]["seed"],
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
         "revision": revision,
         "validation_si_sdr_gain_db": round(last["si_sdr_gain"], 2),

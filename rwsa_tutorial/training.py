@@ -114,6 +114,24 @@ def _validate(model, data, count, device):
     return float(np.mean(gains))
 
 
+def _keep_settings(run, config, change):
+    """Write config.json, the list of settings with the step from which each held.
+
+    Raises ValueError when the run has had others and `change` does not allow it.
+    """
+    path, log = run / "config.json", run / "log.jsonl"
+    history = json.loads(path.read_text()) if path.exists() else []
+    if history and {**history[-1], "from_step": 0} == {**config, "from_step": 0}:
+        return
+    if history and not change:
+        raise ValueError(
+            f"{run} is a run with other settings ({path}); choose another --run, or go on with "
+            "the new ones by --change"
+        )
+    step = json.loads(log.read_text().splitlines()[-1])["step"] if log.exists() else 0
+    path.write_text(json.dumps([*history, {"from_step": step, **config}], indent=1) + "\n")
+
+
 def train(
     data,
     run,
@@ -127,10 +145,12 @@ def train(
     phase_weight=WEIGHTS["phase"],
     complex_weight=WEIGHTS["complex"],
     wave_weight=WEIGHTS["wave"],
+    si_sdr_weight=WEIGHTS["si_sdr"],
     average=0.999,
     seed=0,
     every=400,
     valid=12,
+    change=False,
     device=None,
 ):
     """Train a variant and write the run folder; returns the path of the averaged weights.
@@ -141,18 +161,15 @@ def train(
 
     data: folder of `corpora.recorded`. frames: T of a crop. lr: peak of AdamW's rate; it warms up
     over `warmup` steps at the start and when the U-Net joins, and falls to 0 by a cosine.
-    phase_weight, complex_weight, wave_weight: of these terms of the loss. average: decay of the
+    phase_weight ... si_sdr_weight: of these terms of the loss. average: decay of the
     running average of the weights, which is what is validated and kept. every: steps between
-    validation and checkpoint.
+    validation and checkpoint. change: let a run go on with other settings; each set is kept.
     Raises ValueError when the loss is not finite and when the run's configuration differs.
     """
-    config = {k: v for k, v in locals().items() if k not in ("data", "run", "device")}
+    config = {k: v for k, v in locals().items() if k not in ("data", "run", "change", "device")}
     run = Path(run)
     run.mkdir(parents=True, exist_ok=True)
-    known = run / "config.json"
-    if known.exists() and json.loads(known.read_text()) != config:
-        raise ValueError(f"{run} is a run with other settings ({known}); choose another --run")
-    known.write_text(json.dumps(config, indent=1) + "\n")
+    _keep_settings(run, config, change)
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     samples = HOP * (frames - 1)
@@ -165,6 +182,7 @@ def train(
         "phase": phase_weight,
         "complex": complex_weight,
         "wave": wave_weight,
+        "si_sdr": si_sdr_weight,
     }
     torch.manual_seed(seed)
     model = build_model(variant).to(device)
@@ -246,6 +264,9 @@ def main(arguments=None):
     parser.add_argument("data", help="folder packed by rwsa_tutorial.corpora.recorded")
     parser.add_argument("--run", required=True, help="folder for this run; resumed if it exists")
     for name, option in list(inspect.signature(train).parameters.items())[2:-1]:
+        if option.default is False:
+            parser.add_argument(f"--{name}", action="store_true")
+            continue
         parser.add_argument(
             f"--{name}",
             type=type(option.default),

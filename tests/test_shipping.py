@@ -13,7 +13,9 @@ from rwsa_tutorial import audio, shipping
 def run(tmp_path):
     folder = tmp_path / "run"
     rt.save_weights(rt.build_model("nano"), folder / "model.safetensors")
-    (folder / "config.json").write_text('{"variant": "nano", "seed": 7}')
+    (folder / "config.json").write_text(
+        '[{"from_step": 0, "variant": "nano", "seed": 7}, {"from_step": 5, "seed": 7, "lr": 1}]'
+    )
     rows = [
         {"step": 5, "hours": 0.1, "si_sdr_gain": 1},
         {"step": 9, "hours": 0.2, "si_sdr_gain": 2},
@@ -47,7 +49,9 @@ def test_the_story_is_read_and_measured(run, data, tmp_path, monkeypatch):
     assert shipping.main([str(run), str(data), "--name", "n", "--test", "toy", *pair]) == 0
     story = json.loads((tmp_path / "shipped" / "weights" / "n.json").read_text())
     assert story["steps"] == 9 and story["hours"] == 0.2 and story["seed"] == 7
-    assert story["command"].endswith("--variant nano --seed 7")
+    first, second = story["command"]
+    assert first.startswith("python -m") and first.endswith("--variant nano --seed 7")
+    assert second.startswith("from step 5: python") and second.endswith("--lr 1 --change")
     assert story["data"] == [
         {"package": "a", "set": "speech", "minutes": 1.0, "licence": "CC0"},
         {"package": "b", "set": "noise", "minutes": 0.5, "licence": "GPL-2"},

@@ -9,7 +9,15 @@ import torch
 from rwsa_tutorial import training
 from rwsa_tutorial.corpora.mixing import mix
 from rwsa_tutorial.features import analyse
-from rwsa_tutorial.losses import WEIGHTS, anti_wrapped, enhancement_losses, phase_loss, total
+from rwsa_tutorial.losses import (
+    WEIGHTS,
+    anti_wrapped,
+    enhancement_losses,
+    negative_si_sdr,
+    phase_loss,
+    total,
+)
+from rwsa_tutorial.metrics import si_sdr
 from rwsa_tutorial.weights import load_weights
 
 RATE = 16_000
@@ -116,8 +124,9 @@ def test_a_perfect_estimate_costs_nothing_and_each_term_sees_its_fault():
         spec = torch.stack([mag_hat * phase_hat.cos(), mag_hat * phase_hat.sin()], -1)
         return enhancement_losses((mag_hat, phase_hat, spec), mag, phase, wave)
 
-    assert all(value < 1e-5 for value in terms(mag, phase).values())
-    turned = terms(mag, phase + 2 * torch.pi)
+    perfect, turned = terms(mag, phase), terms(mag, phase + 2 * torch.pi)
+    assert perfect.pop("si_sdr") < -80 and turned.pop("si_sdr") < -60
+    assert all(value < 1e-5 for value in perfect.values())
     assert all(value < 1e-4 for value in turned.values())
     loud = terms(1.5 * mag, phase)
     assert loud["phase"] < 1e-5 < 1e-2 < min(loud["magnitude"], loud["complex"], loud["wave"])
@@ -152,11 +161,27 @@ def test_interrupted_and_resumed_is_the_same_run(data, tmp_path, monkeypatch):
     assert not list((tmp_path / "broken").glob("*.partial"))
 
 
-def test_other_settings_do_not_continue_a_run(data, tmp_path):
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "config.json").write_text("{}")
+def test_other_settings_continue_a_run_only_when_asked_and_are_kept(data, tmp_path):
+    run = tmp_path / "run"
+    training.train(data, run, **QUICK)
+    longer = {**QUICK, "steps": 6, "si_sdr_weight": 0.1}
     with pytest.raises(ValueError, match="other settings"):
-        training.train(data, tmp_path / "run", **QUICK)
+        training.train(data, run, **longer)
+    training.train(data, run, **longer, change=True)
+    history = json.loads((run / "config.json").read_text())
+    assert [(h["from_step"], h["steps"], h["si_sdr_weight"]) for h in history] == [
+        (0, 4, 0.0),
+        (4, 6, 0.1),
+    ]
+
+
+def test_si_sdr_loss_is_the_score():
+    clean, estimate = torch.randn(2, 3, 900, dtype=torch.float64)
+    expected = np.mean(
+        [si_sdr(c.numpy(), e.numpy()) for c, e in zip(clean, clean + estimate, strict=True)]
+    )
+    got = negative_si_sdr(5 * (clean + estimate), clean)
+    assert got.item() == pytest.approx(-expected, abs=1e-6)
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_name(data, tmp_path, monkeypatch):
