@@ -18,7 +18,7 @@ SHARING = ("rwsa", "block", "none")
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Everything that decides the network's shape. Raises ValueError for what cannot be built.
+    """Everything that decides the network's shape. Raises ValueError for impossible values.
 
     channels: C; level l is (l + 1) C wide. blocks: N per stage. levels: resolutions, 2 or 3.
     sharing: who shares one attention module. "rwsa": block i of the down path and block i of the
@@ -46,8 +46,9 @@ class ModelConfig:
             raise ValueError(f"levels must be 2 or 3, not {self.levels}")
         if self.channels < 4 or self.channels % 4:
             raise ValueError(f"channels must be a multiple of 4, not {self.channels}")
-        if self.blocks < 1:
-            raise ValueError(f"blocks must be at least 1, not {self.blocks}")
+        for name in ("blocks", "heads", "middle_heads", "d_state", "d_conv", "expand"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
 
 
 VARIANTS = {
