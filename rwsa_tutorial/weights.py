@@ -169,8 +169,12 @@ def read_tensors(path):
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds; all mean the same to the reader
         raise ValueError(f"{path} is no weights file that torch reads safely: {error}") from None
-    tensors = tensors.get("generator", tensors) if isinstance(tensors, dict) else None
-    if not tensors or not all(torch.is_tensor(t) for t in tensors.values()):
+    if isinstance(tensors, dict):
+        tensors = tensors.get("generator", tensors)
+    named = isinstance(tensors, dict) and all(
+        isinstance(name, str) and torch.is_tensor(t) for name, t in tensors.items()
+    )
+    if not named or not tensors:
         raise ValueError(f"{path} holds no table of named tensors")
     return tensors, {}
 
@@ -199,8 +203,13 @@ def load_weights(path):
         raise ValueError(
             f"{path} has no configuration in it; for the authors' files: load_official"
         )
-    model = build_model(ModelConfig(**json.loads(metadata["config"])))
-    return _fill(model, tensors, {name: name for name in tensors}).eval()
+    try:
+        config = ModelConfig(**json.loads(metadata["config"]))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} holds a configuration of no network known here: {error}"
+        ) from None
+    return _fill(build_model(config), tensors, {name: name for name in tensors}).eval()
 
 
 def load_pretrained(name="nano"):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from parity.weights import official_weights
+from safetensors.torch import save_file
 
 import rwsa_tutorial as rt
 from rwsa_tutorial.model import set_scan_backend
@@ -138,6 +139,19 @@ def test_unreadable_files_are_named(tmp_path):
     (tmp_path / "bad.safetensors").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="no readable safetensors file"):
         rt.load_weights(tmp_path / "bad.safetensors")
+    for config in ('{"width": 3}', "[1, 2]", "no JSON"):
+        save_file({"a": torch.ones(1)}, tmp_path / "other.safetensors", {"config": config})
+        with pytest.raises(ValueError, match="configuration of no network known here"):
+            rt.load_weights(tmp_path / "other.safetensors")
+
+
+@pytest.mark.parametrize(
+    "content", [torch.ones(3), {"generator": torch.ones(3)}, {0: torch.ones(3)}, {"a": 1}, {}]
+)
+def test_a_torch_file_without_named_tensors_is_refused(tmp_path, content):
+    torch.save(content, tmp_path / "list.pt")
+    with pytest.raises(ValueError, match="holds no table of named tensors"):
+        read_tensors(tmp_path / "list.pt")
 
 
 def test_shipped_weights_have_their_provenance():
