@@ -16,7 +16,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from rwsa_tutorial import cli
+from rwsa_tutorial import checks, cli
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -150,6 +150,13 @@ def test_dependencies_are_ranges_that_hold_the_torch_pin():
 def test_wrong_dependencies_are_caught(dependencies, pin):
     project = {"dependencies": dependencies, "optional-dependencies": {}}
     assert list(requirement_problems(project, pin)) != []
+
+
+def test_the_check_of_a_machine_asks_for_what_is_installed():
+    needed = {r.name: r.specifier for r in map(Requirement, PROJECT["dependencies"])}
+    assert {*checks.REQUIRED, *checks.OPTIONAL} - {"mamba_ssm"} == set(needed)
+    assert str(needed["torch"]) == f">={'.'.join(map(str, checks.TORCH_NEEDED))}"
+    assert PROJECT["requires-python"] == f">={'.'.join(map(str, checks.PYTHON_NEEDED))}"
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
