@@ -214,7 +214,7 @@ def _engines():
     from rwsa_tutorial.scan import scan_backends
 
     backends = scan_backends()
-    usable = [name for name, state in backends.items() if state in (True, "available")]
+    usable = [name for name, state in backends.items() if state is True]
     for name, state in backends.items():
         if name in usable:
             yield Finding("scan engine", "ok", f"{name}: available")

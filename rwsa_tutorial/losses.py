@@ -4,7 +4,8 @@ import torch
 
 from .features import synthesise
 
-# the paper's recipe; it has a metric discriminator besides, and no SI-SDR term
+# the paper's values; it has a metric discriminator and a consistency term (the complex spectrum
+# against the STFT of its own waveform) besides, and no SI-SDR term
 WEIGHTS = {"magnitude": 0.9, "phase": 0.3, "complex": 0.2, "wave": 0.2, "si_sdr": 0.0}
 
 

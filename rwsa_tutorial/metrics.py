@@ -2,8 +2,8 @@
 
 Each function takes two mono waves of equal length, (n,), float or integer, and returns a float,
 or None where the score is not defined for them: missing, never a made-up number. With these
-definitions the noisy recordings of the test sets give the "Noisy" row of arXiv 2510.01958,
-Table 1.
+definitions the noisy recordings of DNS 2020 (150 pairs without reverberation) give their "Noisy"
+entry in arXiv 2510.01958, Table 1.
 """
 
 import warnings

@@ -125,7 +125,7 @@ def test_every_scan_engine_is_listed_with_its_reason(monkeypatch):
     import rwsa_tutorial.scan
 
     assert len(found("scan engine")) == len(rwsa_tutorial.scan.scan_backends())
-    answers = {"reference": "available", "gpu": "needs an NVIDIA GPU"}
+    answers = {"reference": True, "gpu": "needs an NVIDIA GPU"}
     monkeypatch.setattr(rwsa_tutorial.scan, "scan_backends", lambda: answers)
     states = [(finding.state, finding.words) for finding in found("scan engine")]
     assert states == [("ok", "reference: available"), ("note", "gpu: needs an NVIDIA GPU")]

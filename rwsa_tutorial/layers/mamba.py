@@ -32,7 +32,7 @@ class MambaMixer(nn.Module):
         self.D = nn.Parameter(torch.ones(inner))
         nn.init.uniform_(self.dt_proj.weight, -(rank**-0.5), rank**-0.5)
         nn.init.kaiming_uniform_(self.out_proj.weight, a=math.sqrt(5))
-        # steps start log-uniform between 1 ms and 100 ms of "time"; the bias is softplus^-1 of them
+        # steps (no unit) start log-uniform in 0.001 to 0.1; the bias is softplus^-1 of them
         step = torch.exp(torch.empty(inner).uniform_(math.log(1e-3), math.log(1e-1))).clamp_min(
             1e-4
         )
