@@ -30,6 +30,7 @@ install: $(INSTALLED) ## create the environment (.venv) and install the course i
 lab: $(INSTALLED) ## open the first lesson in JupyterLab
 	$(PY) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \
 		--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb \
+		--ServerApp.tornado_settings="{'websocket_max_message_size': 209715200}" \
 		$(if $(PORT),--port=$(PORT)) $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 test: $(INSTALLED) $(REFERENCE) lint ## lint, then run every test and every notebook

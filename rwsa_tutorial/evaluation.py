@@ -2,6 +2,7 @@
 
 import csv
 import math
+import os
 from pathlib import Path
 
 from tqdm import tqdm
@@ -61,18 +62,20 @@ def evaluate(pairs, model=None, metrics=METRICS, *, problems=None, progress=True
         progress: show a bar.
 
     Returns:
-        list of dict: {"file", "signal": "noisy" | "enhanced", and each score: float or None}.
+        list of dict: {"file", "signal": "noisy" | "enhanced", and each score: float or None};
+        "file" is the noisy one's path below the folder that all share, without its extension.
 
     Raises:
         ValueError: in words, with the name of the file: unreadable, not mono, unequal rates or
             lengths.
     """
     rows = []
-    for clean_path, noisy_path in tqdm(
-        list(pairs), desc="scoring", unit="pair", disable=not progress
-    ):
+    pairs = [(Path(clean), Path(noisy)) for clean, noisy in pairs]
+    root = os.path.commonpath([noisy.parent for _, noisy in pairs]) if pairs else ""
+    for clean_path, noisy_path in tqdm(pairs, desc="scoring", unit="pair", disable=not progress):
+        name = noisy_path.relative_to(root).with_suffix("").as_posix()
         try:
-            rows += _score_pair(Path(clean_path), Path(noisy_path), model, metrics)
+            rows += [{"file": name} | row for row in _score(clean_path, noisy_path, model, metrics)]
         except (ValueError, OSError) as error:
             words = str(error) if str(noisy_path) in str(error) else f"{noisy_path}: {error}"
             if problems is None:
@@ -159,16 +162,15 @@ def _by_name(folder, role):
     return named
 
 
-def _score_pair(clean_path, noisy_path, model, metrics):
+def _score(clean_path, noisy_path, model, metrics):
     clean, rate = audio.read(clean_path)
     noisy, noisy_rate = audio.read(noisy_path)
     if rate != noisy_rate:
         raise ValueError(f"{noisy_path} has {noisy_rate} Hz, {clean_path} {rate} Hz.")
-    name = noisy_path.stem
-    rows = [{"file": name, "signal": "noisy"} | score(clean, noisy, rate, metrics)]
+    rows = [{"signal": "noisy"} | score(clean, noisy, rate, metrics)]
     if model is not None:
         enhanced = enhance(noisy, rate, model, progress=False)
-        rows.append({"file": name, "signal": "enhanced"} | score(clean, enhanced, rate, metrics))
+        rows.append({"signal": "enhanced"} | score(clean, enhanced, rate, metrics))
     return rows
 
 

@@ -10,11 +10,11 @@ import argparse
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from .audio import whole_file
 from .enhance import SEGMENT_SECONDS
 from .evaluation import evaluate, pair_folders, summary
 from .model import count_parameters
@@ -105,8 +105,12 @@ def main(arguments=None):
         story = provenance(options.run, options.data, options.test, load_weights(weights))
         folder = data_path("weights", must_exist=False)
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(weights, folder / f"{options.name}.safetensors")
-        (folder / f"{options.name}.json").write_text(json.dumps(story, indent=1) + "\n")
+        for suffix, content in (
+            ("safetensors", weights.read_bytes()),
+            ("json", (json.dumps(story, indent=1) + "\n").encode()),
+        ):
+            with whole_file(folder / f"{options.name}.{suffix}") as part:
+                part.write_bytes(content)
     except (ValueError, OSError) as error:
         print(f"shipping: {error}", file=sys.stderr)
         return 2

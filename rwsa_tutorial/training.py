@@ -156,7 +156,7 @@ def train(
     """Train a variant and write the run folder; returns the path of the averaged weights.
 
     The first `outer_steps` train the encoder and the decoders alone, without the U-Net between
-    them: an eighth of the work, and enough to learn to hand the phase on. Then the U-Net joins,
+    them: a small part of the work, and enough to learn to hand the phase on. Then the U-Net joins,
     silent at first since the convolutions behind it start at zero.
 
     data: folder of `corpora.recorded`. frames: T of a crop. lr: peak of AdamW's rate; it warms up
@@ -201,7 +201,7 @@ def train(
         first, hours = state["step"], state["hours"]
     print(f"{variant}: {count_parameters(model)} parameters on {device}, step {first} of {steps}")
 
-    begun, sums = time.monotonic(), {}
+    begun, sums, summed = time.monotonic(), {}, 0
     for step in tqdm(
         range(first, steps), initial=first, total=steps, desc="training", mininterval=5
     ):
@@ -233,17 +233,18 @@ def train(
         with torch.no_grad():
             for m, p in zip(mean.parameters(), model.parameters(), strict=True):
                 m.lerp_(p, 1 - decay)
+        summed += 1
         for name, value in {**terms, "loss": loss}.items():
             sums[name] = sums.get(name, 0.0) + value.item()
         if (step + 1) % every == 0 or step + 1 == steps:
             spent = hours + (time.monotonic() - begun) / 3600
-            row = {name: value / every for name, value in sums.items()}
+            row = {name: value / summed for name, value in sums.items()}
             row |= {"step": step + 1, "hours": spent}
             row["si_sdr_gain"] = _validate(mean.eval(), validation, valid, device)
             with (run / "log.jsonl").open("a") as log:
                 log.write(json.dumps(row) + "\n")
             tqdm.write(json.dumps(row))
-            sums = {}
+            sums, summed = {}, 0
             state = {
                 "model": model.state_dict(),
                 "mean": mean.state_dict(),

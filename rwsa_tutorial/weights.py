@@ -109,7 +109,7 @@ def _fill(model, tensors, origin):
         f"{words}: {_listing(names)}"
         for words, names in (
             ("names that this network does not have", unknown),
-            ("no values for", missing),
+            ("no values for (our names)", missing),
             ("wrong shapes", wrong),
             ("different values for one shared tensor", clash),
         )

@@ -87,6 +87,14 @@ def test_rows_hold_the_scores_before_and_after(folders):
     assert rows[3]["si_sdr"] != rows[2]["si_sdr"]
 
 
+def test_equal_names_in_different_folders_stay_apart(folders):
+    for folder in folders:
+        (folder / "more").mkdir()
+        audio.write(folder / "more" / "a.wav", speechlike(), 16_000)
+    rows = evaluate(pair_folders(*folders), metrics=("si_sdr",))
+    assert [row["file"] for row in rows] == ["a", "b", "c", "more/a"]
+
+
 def test_without_a_model_the_recordings_are_scored_as_they_are(folders):
     rows = evaluate(pair_folders(*folders))
     assert {row["signal"] for row in rows} == {"noisy"}

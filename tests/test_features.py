@@ -44,6 +44,16 @@ def test_one_frame_against_the_defining_sum():
     assert np.abs(got - spectrum).max() < 1e-9
 
 
+def test_equals_librosa():
+    import librosa
+
+    wave = speechlike(5000, dtype=torch.float64)
+    theirs = librosa.stft(wave[0].numpy(), n_fft=N_FFT, hop_length=HOP, pad_mode="reflect")
+    mag, phase = analyse(wave)
+    got = torch.polar(mag ** (1 / COMPRESSION), phase)[0].numpy()
+    assert np.abs(got - theirs).max() < 1e-9
+
+
 def test_silence_stays_silence_and_has_gradients():
     wave = torch.zeros(1, 1000, requires_grad=True)
     mag, phase = analyse(wave)

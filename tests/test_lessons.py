@@ -13,6 +13,7 @@ import nbformat
 import pytest
 
 from rwsa_tutorial import widgets
+from rwsa_tutorial.paths import data_path
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 NOTEBOOKS = sorted([*FOLDER.glob("[0-9]*.ipynb"), FOLDER / "_template.ipynb"])
@@ -21,12 +22,13 @@ SOLUTION = re.compile(r"<b>Solution</b></summary>\s*```python\n(.*?)```", re.DOT
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_sliders_and_exercises(path, monkeypatch, capsys):
-    recorded = []
+    recorded, uploads, shown = [], [], []
+    monkeypatch.setattr(widgets, "upload", uploads.append)
     monkeypatch.setattr(
         widgets, "slider", lambda function, **sliders: recorded.append((function, sliders))
     )
     cells = nbformat.read(path, as_version=4).cells
-    namespace = {"__name__": "__main__", "display": lambda *shown: None}
+    namespace = {"__name__": "__main__", "display": shown.append}
     unsolved = 0
     for number, cell in enumerate(cells):
         if cell.cell_type != "code":
@@ -46,6 +48,12 @@ def test_sliders_and_exercises(path, monkeypatch, capsys):
     assert unsolved == len(re.findall(r"^#+ Exercise \d", text, re.MULTILINE))
     code = [cell.source for cell in cells if cell.cell_type == "code"]
     assert len(recorded) >= sum("slider(" in source for source in code)
+    for callback in uploads:
+        callback("street.flac", data_path("examples", "noisy", "street.flac").read_bytes())
+        assert "<audio" in shown.pop().data
+        plt.close("all")
+        with pytest.raises(ValueError, match="cannot be read as audio"):
+            callback("letter.pdf", b"no sound at all")
     for function, sliders in recorded:
         start = {name: start_of(value) for name, value in sliders.items()}
         for values in [start, *({**start, n: end} for n, v in sliders.items() for end in ends(v))]:

@@ -151,6 +151,8 @@ def test_shapes_that_do_not_fit_are_named():
     u, delta, A, B, C, *_ = (v.detach() for v in inputs(2, 3, 7, 4))
     with pytest.raises(ValueError, match=r"B must have shape \(2, 4, 7\)"):
         rt.selective_scan(u, delta, A, B[:, :, :-1], C)
+    with pytest.raises(ValueError, match="none of them empty"):
+        rt.selective_scan(u[..., :0], delta[..., :0], A, B[..., :0], C[..., :0])
     with pytest.raises(ValueError, match="no scan engine 'gpu'"):
         rt.selective_scan(u, delta, A, B, C, backend="gpu")
 

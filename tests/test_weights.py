@@ -89,7 +89,7 @@ def test_official_errors_name_the_tensor(official):
     slope = "mask_decoder.lsigmoid.slope"
     with pytest.raises(ValueError, match="does not have: mask_decoder.extra"):
         rt.load_official(model, broken(official, **{"mask_decoder.extra": torch.ones(1)}))
-    with pytest.raises(ValueError, match="no values for: mask_decoder.slope"):
+    with pytest.raises(ValueError, match=r"no values for \(our names\): mask_decoder.slope"):
         rt.load_official(model, broken(official, **{slope: None}))
     with pytest.raises(ValueError, match=r"slope \(255,\) instead of \(256,\)"):
         rt.load_official(model, broken(official, **{slope: torch.ones(255, 1)}))

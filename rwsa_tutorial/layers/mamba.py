@@ -82,6 +82,8 @@ class BiMamba(nn.Module):
         self.forwards = MambaLayer(width, **mixer)
         self.backwards = MambaLayer(width, **mixer)
         self.proj = nn.Linear(2 * width, width)
+        for p in self.proj.parameters():  # as a transposed convolution starts, the authors' choice
+            nn.init.uniform_(p, -(width**-0.5), width**-0.5)
 
     def forward(self, x):
         against = self.backwards(x.flip(1)).flip(1)

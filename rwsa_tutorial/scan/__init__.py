@@ -55,9 +55,10 @@ def selective_scan(
     Returns y: (B, D, L) of u's type. Raises ValueError for shapes that do not fit and for a
     backend that is unknown or cannot run here.
     """
-    if u.ndim != 3 or A.ndim != 2:
+    if u.ndim != 3 or A.ndim != 2 or 0 in u.shape or 0 in A.shape:
         raise ValueError(
-            f"u must be (B, D, L) and A (D, N), not {tuple(u.shape)} and {tuple(A.shape)}"
+            "u must be (B, D, L) and A (D, N), none of them empty, not "
+            f"{tuple(u.shape)} and {tuple(A.shape)}"
         )
     (batch, inner, length), states = u.shape, A.shape[1]
     wanted = {

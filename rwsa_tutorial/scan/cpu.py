@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numba import njit, prange, types
 from numba.extending import intrinsic, overload
+from torch.autograd.function import once_differentiable
 
 # sums may be reordered and fused, but NaN and infinity keep their meaning
 FAST = {"contract", "reassoc", "nsz", "arcp", "afn"}
@@ -220,11 +221,11 @@ def _arrays(u, delta, A, B, C, D, z, bias):
     return [p.detach().to(kind).contiguous().numpy() for p in parts]
 
 
-def _run(kernel, batch, states, *arguments):
-    """Call a kernel on as many threads as torch uses, with few sequences cut up by channels."""
+def _run(kernel, groups, states, *arguments):
+    """Call a kernel on as many threads as torch uses."""
     threads = torch.get_num_threads()
     numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-    kernel((0,) * states, _groups(batch), *arguments)
+    kernel((0,) * states, groups, *arguments)
     if torch.get_num_threads() != threads:  # Numba resets the OpenMP pool that both share
         torch.set_num_threads(threads)
 
@@ -241,10 +242,11 @@ class _Scan(torch.autograd.Function):
         ctx.softplus = softplus
         parts = _arrays(u, delta, A, B, C, D, z, bias)
         out = np.empty_like(parts[0])
-        _run(_forward, u.shape[0], A.shape[1], softplus, z is not None, *parts, out)
+        _run(_forward, _groups(u.shape[0]), A.shape[1], softplus, z is not None, *parts, out)
         return torch.from_numpy(out).to(u.dtype)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, dout):
         saved = ctx.saved_tensors
         parts = _arrays(*saved)
@@ -256,7 +258,7 @@ class _Scan(torch.autograd.Function):
         dB, dC = (np.zeros((u.shape[0] * groups, *B.shape[1:]), u.dtype) for _ in range(2))
         dout = dout.to(torch.from_numpy(u).dtype).contiguous().numpy()
         outputs = du, ddelta, dz, dA, dB, dC, dD
-        _run(_backward, u.shape[0], A.shape[1], ctx.softplus, gated, *parts, dout, *outputs)
+        _run(_backward, groups, A.shape[1], ctx.softplus, gated, *parts, dout, *outputs)
         dB, dC = (
             x.reshape(u.shape[0], groups, *B.shape[1:]).sum(1).transpose(0, 2, 1) for x in (dB, dC)
         )
