@@ -15,7 +15,7 @@ from tqdm import tqdm
 from rwsa_tutorial import audio
 from rwsa_tutorial.features import HOP, SAMPLE_RATE, analyse, synthesise
 
-SEGMENT_SECONDS = 8.0
+SEGMENT_SECONDS = 12.0  # long enough that the norms of neighbours agree; memory grows with it
 OVERLAP_SECONDS = 1.0
 
 
