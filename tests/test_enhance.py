@@ -11,7 +11,7 @@ from torch import nn
 import rwsa_tutorial as rt
 from rwsa_tutorial import audio
 from rwsa_tutorial.corpora.mixing import mix
-from rwsa_tutorial.enhance import enhance_file, enhance_stream, plan_segments
+from rwsa_tutorial.enhance import SEGMENT_SECONDS, enhance_file, enhance_stream, plan_segments
 from rwsa_tutorial.metrics import si_sdr
 from rwsa_tutorial.paths import data_path
 
@@ -247,7 +247,7 @@ def test_the_network_itself_takes_any_recording():
         ([0.1, 1e300], 16_000, {}, "too large"),
         (np.ones(9), 0, {}, "sample_rate"),
         (np.ones(9), 16_000, {"amount": 1.5}, "amount is 1.5"),
-        (np.ones(9), 16_000, {"overlap_seconds": 5}, "less than half"),
+        (np.ones(9), 16_000, {"overlap_seconds": 7}, "less than half"),
         (np.ones(9), 16_000, {"overlap_seconds": 0}, "above zero"),
     ],
 )
@@ -307,7 +307,7 @@ def test_memory_does_not_grow_with_the_recording():
         largest = max(largest, mag.shape[-1])
         return mag, phase, None
 
-    given_blocks, taken, open_blocks = [], [], 1_000_000 // audio.BLOCK + 1
+    given_blocks, taken, open_blocks = [], [], 2_000_000 // audio.BLOCK + 1
 
     def blocks():
         for _ in range(open_blocks):
@@ -317,9 +317,9 @@ def test_memory_does_not_grow_with_the_recording():
     for block in enhance_stream(blocks, 16_000, 1, watch, progress=False):
         taken.append(len(block))
     assert sum(taken) == open_blocks * audio.BLOCK
-    assert largest <= 8 * 16_000 / 120 + 1
+    assert largest <= SEGMENT_SECONDS * 16_000 / 120 + 1
     # the second reading hands out its blocks one by one, as the results are taken
     second = given_blocks[open_blocks:]
     assert len(set(second)) > open_blocks / 3
     for read, done in enumerate(second):
-        assert read * audio.BLOCK - sum(taken[:done]) <= 2 * 8 * 16_000
+        assert read * audio.BLOCK - sum(taken[:done]) <= 2 * SEGMENT_SECONDS * 16_000
