@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 import rwsa_tutorial as rt
 from rwsa_tutorial.model import set_scan_backend
+from rwsa_tutorial.paths import data_path
 from rwsa_tutorial.scan import ENGINES
 from rwsa_tutorial.weights import read_tensors
 
@@ -155,8 +156,6 @@ def test_a_torch_file_without_named_tensors_is_refused(tmp_path, content):
 
 
 def test_shipped_weights_have_their_provenance():
-    from rwsa_tutorial.paths import data_path
-
     shipped = sorted(data_path("weights").glob("*.safetensors"))
     assert shipped
     for path in shipped:
@@ -165,6 +164,23 @@ def test_shipped_weights_have_their_provenance():
         assert all(source["licence"] for source in story["data"])
         model = rt.load_pretrained(path.stem)
         assert sum(p.numel() for p in model.parameters()) == story["parameters"]
+
+
+def readme_sentence(scores):
+    before, after = scores["noisy"], scores["enhanced"]
+    return (
+        f"On the {scores['files']} recordings of DNS 2020 that it was measured on, it raises "
+        f"SI-SDR from {before['si_sdr']:.1f} to {after['si_sdr']:.1f} dB and PESQ from "
+        f"{before['pesq']:.2f} to {after['pesq']:.2f}"
+    )
+
+
+def test_the_readme_cites_the_measured_scores():
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    scores = json.loads(data_path("weights", "nano.json").read_text())["scores"]["dns2020"]
+    assert readme_sentence(scores) in readme
+    scores["enhanced"]["pesq"] += 0.01
+    assert readme_sentence(scores) not in readme
 
 
 def test_unknown_shipped_weights_and_missing_data(monkeypatch, tmp_path):
