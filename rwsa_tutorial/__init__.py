@@ -36,7 +36,7 @@ def __getattr__(name):
             f"rwsa_tutorial has no public name {name!r}; it has {', '.join(__all__)}"
         )
     value = getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
-    globals()[name] = value  # the module `enhance` must not hide the function of that name
+    globals()[name] = value  # found at once the next time
     return value
 
 

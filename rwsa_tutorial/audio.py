@@ -6,10 +6,11 @@ A wave is an array (n,) for mono or (n, channels); floats have full scale 1.
 import contextlib
 import io
 import operator
-import os
 from pathlib import Path
 
 import numpy as np
+
+from rwsa_tutorial.paths import whole_file
 
 EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3")
 BLOCK = 1 << 16  # samples a channel, the unit in which long recordings are worked through
@@ -306,15 +307,3 @@ def check_extension(path):
         raise ValueError(
             f"{path}: the extension says which file type is meant; use {', '.join(EXTENSIONS)}."
         )
-
-
-@contextlib.contextmanager
-def whole_file(path):
-    """A path beside `path` to write to; renamed to `path` at the end, removed on any error."""
-    path = Path(path)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

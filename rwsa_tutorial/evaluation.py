@@ -10,6 +10,7 @@ from tqdm import tqdm
 from rwsa_tutorial import audio
 from rwsa_tutorial.enhance import enhance
 from rwsa_tutorial.metrics import METRICS, score
+from rwsa_tutorial.paths import whole_file
 
 SIGNALS = ("noisy", "enhanced")
 
@@ -141,7 +142,7 @@ def write_csv(path, rows):
 
     The file appears whole or not at all, and replaces an existing one.
     """
-    with audio.whole_file(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["file", "signal", *_score_names(rows)])
         writer.writeheader()
         writer.writerows(rows)

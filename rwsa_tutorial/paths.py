@@ -1,11 +1,14 @@
-"""Where the shipped data lies: ``data/`` of the checkout, or the folder that RWSA_DATA names."""
+"""Where the shipped data lies, and files that appear whole or not at all."""
 
+import contextlib
 import os
 from pathlib import Path
 
 
 def data_path(*parts, must_exist=True):
     """Path of a shipped file, e.g. ``data_path("weights", "nano.safetensors")``.
+
+    It lies in ``data/`` of the checkout, or in the folder that RWSA_DATA names.
 
     Raises FileNotFoundError, saying how to get the file, when it is not there.
     """
@@ -18,3 +21,15 @@ def data_path(*parts, must_exist=True):
             "checkout's data folder."
         )
     return path
+
+
+@contextlib.contextmanager
+def whole_file(path):
+    """A path beside `path` to write to; renamed to `path` at the end, removed on any error."""
+    path = Path(path)
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

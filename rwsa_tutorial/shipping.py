@@ -14,11 +14,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .audio import whole_file
+from .corpora.packing import minutes
 from .enhance import SEGMENT_SECONDS
 from .evaluation import evaluate, pair_folders, summary
 from .model import count_parameters
-from .paths import data_path
+from .paths import data_path, whole_file
 from .weights import load_weights
 
 
@@ -28,19 +28,16 @@ def sources(data):
     Minutes are of the training split. Raises FileNotFoundError when there is no index.json.
     """
     index = json.loads((Path(data) / "index.json").read_text())
-    found = {}
-    for clip in index["clips"]:
-        if clip["split"] == "train":
-            key = (clip["set"], clip["package"])
-            found[key] = found.get(key, 0) + clip["length"] / index["sample_rate"] / 60
+    clips = [clip for clip in index["clips"] if clip["split"] == "train"]
     return [
         {
             "package": package,
             "set": kind,
-            "minutes": round(minutes, 1),
+            "minutes": round(amount, 1),
             "licence": index["licences"][package],
         }
-        for (kind, package), minutes in found.items()
+        for kind, packages in minutes({**index, "clips": clips}).items()
+        for package, amount in packages.items()
     ]
 
 

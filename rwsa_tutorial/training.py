@@ -11,7 +11,6 @@ import argparse
 import inspect
 import json
 import math
-import os
 import sys
 import time
 from pathlib import Path
@@ -25,14 +24,16 @@ from .features import HOP, SAMPLE_RATE, analyse, gain, synthesise
 from .losses import WEIGHTS, enhancement_losses, total
 from .metrics import si_sdr
 from .model import build_model, count_parameters
+from .paths import whole_file
 from .weights import save_weights
 
 
 class Mixtures:
     """Clean and noisy crops out of a folder packed by `rwsa_tutorial.corpora.recorded`.
 
-    split: "train" or "valid". Example i depends on the seed and on i alone. Speech is drawn evenly
-    over `groups` of packages, noise evenly over its kinds; the SNR is uniform between -5 and 15 dB.
+    split: "train" or "valid". Example i depends on the seed and on i alone. Speakers, and
+    kinds of noise, are drawn by the root of how much there is of each; the SNR is uniform between
+    -5 and 15 dB.
     Raises FileNotFoundError when the folder is not packed.
     """
 
@@ -51,7 +52,6 @@ class Mixtures:
         self.groups = {"speech": {}, "noise": {}}
         for clip in clips:
             if clip["split"] == split and clip.get("snr_db", 99) >= 30:
-                # a speaker, or a kind of noise, counts by the root of how much there is of it
                 name = clip["speaker"] if clip["set"] == "speech" else Path(clip["file"]).name
                 key = clip["package"] + "/" + name.split("#")[0]
                 self.groups[clip["set"]].setdefault(key, []).append(clip)
@@ -129,7 +129,9 @@ def _keep_settings(run, config, change):
             "the new ones by --change"
         )
     step = json.loads(log.read_text().splitlines()[-1])["step"] if log.exists() else 0
-    path.write_text(json.dumps([*history, {"from_step": step, **config}], indent=1) + "\n")
+    history.append({"from_step": step, **config})
+    with whole_file(path) as part:
+        part.write_text(json.dumps(history, indent=1) + "\n")
 
 
 def train(
@@ -252,8 +254,8 @@ def train(
                 "step": step + 1,
                 "hours": spent,
             }
-            torch.save(state, run / "checkpoint.partial")
-            os.replace(run / "checkpoint.partial", checkpoint)
+            with whole_file(checkpoint) as part:
+                torch.save(state, part)
             save_weights(mean, run / "model.safetensors")
     return run / "model.safetensors"
 

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from .model import ModelConfig, build_model
-from .paths import data_path
+from .paths import data_path, whole_file
 
 # the authors' names -> ours, applied in this order; levels count from 1 there and from 0 here
 _RENAME = [
@@ -188,9 +188,8 @@ def save_weights(model, path, **metadata):
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {n: p.detach().cpu().contiguous() for n, p in model.named_parameters()}
     metadata = {"config": json.dumps(asdict(model.config)), **metadata}
-    partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, metadata)
-    os.replace(partial, path)
+    with whole_file(path) as part:
+        save_file(tensors, part, metadata)
 
 
 def load_weights(path):
@@ -217,7 +216,7 @@ def load_pretrained(name="nano"):
 
     Raises FileNotFoundError that lists what is shipped when there are none of that name.
     """
-    shipped = sorted(p.stem for p in data_path("weights").glob("*.safetensors"))
+    shipped = sorted(p.stem for p in data_path("weights").glob("[!.]*.safetensors"))
     if name not in shipped:
         raise FileNotFoundError(
             f"no weights are shipped for {name!r}; there are: {', '.join(shipped) or 'none'}"

@@ -16,22 +16,23 @@ ENGINES = {"cpu": "numba", "parallel": None, "reference": None}
 
 def scan_backends():
     """Which engines can run here: name -> True, or the reason why not in words."""
-    found = {}
-    for name, package in ENGINES.items():
-        try:
-            if package:
-                import_module(package)
-            found[name] = True
-        except ImportError as error:
-            found[name] = f"needs {package}, which does not import here ({error})"
-    return found
+    return {name: _can_run(name) for name in ENGINES}
+
+
+def _can_run(name):
+    """True, or the reason why not."""
+    package = ENGINES[name]
+    try:
+        if package:
+            import_module(package)
+        return True
+    except ImportError as error:
+        return f"needs {package}, which does not import here ({error})"
 
 
 def _pick(u):
     """The quickest engine for where the data is."""
-    if u.device.type == "cpu" and scan_backends()["cpu"] is True:
-        return "cpu"
-    return "parallel"
+    return "cpu" if u.device.type == "cpu" and _can_run("cpu") is True else "parallel"
 
 
 def selective_scan(
@@ -79,7 +80,7 @@ def selective_scan(
     name = _pick(u) if backend == "auto" else backend
     if name not in ENGINES:
         raise ValueError(f"no scan engine {name!r}; there are {', '.join(ENGINES)} and auto")
-    reason = scan_backends()[name]
+    reason = _can_run(name)
     if reason is not True:
         raise ValueError(f"the scan engine {name!r} cannot run here: {reason}")
     if name == "cpu" and u.device.type != "cpu":
