@@ -14,6 +14,7 @@ import torch
 from matplotlib.patches import FancyBboxPatch
 
 from .features import COMPRESSION, HOP, N_FFT, SAMPLE_RATE
+from .machine import duration
 
 # From the palette of Okabe and Ito, which colour-blind readers can tell apart.
 CLEAN, NOISY, ENHANCED = "#0072B2", "#E69F00", "#009E73"
@@ -237,6 +238,41 @@ def scores(table: dict):
     return fig, axes
 
 
+def scan_times(rows):
+    """Bars of each scan engine's time, on a log axis, with its ratio to the readable loop.
+
+    ``rows`` is what ``bench.scan_rows`` returns; an engine that was not measured is named as such.
+    """
+    panels = {"forward": "forward", "forward_backward": "forward and backward"}
+    size = (10, 1.3 + 0.45 * len(rows))
+    fig, axes = plt.subplots(1, 2, figsize=size, sharex=True, sharey=True, layout="constrained")
+    measured = [row for row in rows if row["not_measured"] is None]
+    times = [row[f"{way}_s"] for row in measured for way in panels] or [1.0]
+    low = 10 ** math.floor(math.log10(min(times)) - 0.3)
+    for ax, (way, title) in zip(axes, panels.items(), strict=True):
+        for place, row in enumerate(rows):
+            if row["not_measured"] is not None:
+                ax.text(low, place, "  not measured", va="center", color=MUTED)
+                continue
+            seconds, ratio = row[f"{way}_s"], row[f"{way}_ratio"]
+            loop = row["engine"] == "reference"
+            bar = ax.barh(place, seconds, color=MUTED if loop else HIGHLIGHT, height=0.65)
+            note = "  (the loop)" if loop else f"  ({ratio:.2g} ×)" if ratio else ""
+            ax.bar_label(bar, [duration(seconds) + note], padding=4)
+        ax.set(title=title, xlabel="time (s)", xscale="log")
+        # room for the words behind the longest bar
+        ax.set_xlim(low, max(times) * (max(times) / low) ** 0.45)
+        ax.set_ylim(len(rows) - 0.4, -0.6)
+        ax.grid(axis="x", alpha=0.3)
+        ax.set_axisbelow(True)
+    axes[0].set_yticks(range(len(rows)), [row["engine"] for row in rows])
+    if rows:
+        names = {"batch": "B", "channels": "D", "length": "L", "states": "N"}
+        shape = ", ".join(f"{letter} = {rows[0][name]}" for name, letter in names.items())
+        fig.suptitle(f"Selective scan, {shape}; × the speed of the loop", fontsize=11)
+    return fig, axes
+
+
 def _box(ax, centre, size, text, *, face="white", edge="black", width=1.0, font=8.5):
     """A rounded box with text in its middle."""
     x, y = centre[0] - size[0] / 2, centre[1] - size[1] / 2
@@ -333,6 +369,10 @@ NETWORK_GROUPS = {
     "stft": ("stft", "istft"),
     "unet": ("level1_down", "level2_down", "level3", "level2_up", "level1_up"),
     "refinement": ("refine_mag", "refine_phase"),
+    "mamba": (
+        *("level1_down", "level2_down", "level3", "level2_up", "level1_up"),
+        *("refine_mag", "refine_phase"),
+    ),
     "decoders": ("mask_decoder", "phase_decoder"),
     "sharing": ("level1_down", "level2_down", "level3", "level2_up", "level1_up"),
     "all": tuple(NETWORK_PARTS),
@@ -425,3 +465,92 @@ def _route(ax, corners, colour):
     xs, ys = zip(*corners, strict=True)
     ax.plot(xs[:-1], ys[:-1], color=colour, linewidth=1.0)
     _arrow(ax, corners[-2], corners[-1], colour=colour, width=1.0)
+
+
+def doubling_map(steps: int = 8, ax=None):
+    """Who adds to whom in the doubling scan of ``steps`` elements, a row a round.
+
+    An arrow carries the sum of a span of steps to the place where it is joined to the next span.
+    Marked are the ways that lead to the last state. Raises ValueError for fewer than two steps.
+    """
+    if steps < 2:
+        raise ValueError(f"a scan of at least two steps has rounds to draw, got {steps}")
+    rounds = math.ceil(math.log2(steps))
+    fig, ax = _axes(ax, (9.0, 0.9 + 0.75 * rounds))
+    last = {rounds: {steps - 1}}  # places that the last state depends on, round by round
+    for r in reversed(range(rounds)):
+        last[r] = last[r + 1] | {t - 2**r for t in last[r + 1] if t >= 2**r}
+    for r in range(rounds):
+        for t in range(steps):
+            for source in (t, t - 2**r):
+                if source >= 0:
+                    on = t in last[r + 1]
+                    _arrow(
+                        ax,
+                        (source, -r - 0.18),
+                        (t, -r - 0.82),
+                        colour=HIGHLIGHT if on else "#BBBBBB",
+                        width=1.6 if on else 0.9,
+                    )
+    for r in range(rounds + 1):
+        for t in range(steps):
+            first = max(0, t - 2**r + 1)
+            text = f"{t}" if first == t else f"{first}–{t}"
+            _box(ax, (t, -r), (0.62, 0.36), text, edge=HIGHLIGHT if t in last[r] else "#555555")
+        words = "steps" if r == 0 else f"after round {r}"
+        ax.text(-0.55, -r, words, ha="right", va="center", fontsize=9, color="#444444")
+    ax.set(xlim=(-1.9, steps - 0.5), ylim=(-rounds - 0.35, 0.35))
+    ax.axis("off")
+    return fig, ax
+
+
+def mixer_map(ax=None):
+    """The Mamba mixer as boxes, with the shape of what runs along each arrow."""
+    fig, ax = _axes(ax, (11.5, 3.9))
+    parts = {
+        "in_proj": ((1.5, 1.6), "in_proj", "white"),
+        "conv": ((3.6, 1.6), "causal\nconvolution", "white"),
+        "silu": ((5.2, 1.6), "SiLU", "white"),
+        "x_proj": ((6.3, 3.0), "x_proj", "white"),
+        "dt_proj": ((8.1, 3.0), "dt_proj\nsoftplus", "white"),
+        "scan": ((8.9, 1.6), "selective scan\n$A$,  skip $D$", "#FBE3D3"),
+        "gate": ((8.9, 0.25), "SiLU", "white"),
+        "times": ((10.7, 1.6), "×", "white"),
+        "out_proj": ((12.2, 1.6), "out_proj", "white"),
+    }
+    size = {"scan": (1.7, 0.8), "times": (0.5, 0.5)}
+    for name, (centre, text, face) in parts.items():
+        edge, width = (HIGHLIGHT, 2.4) if name == "scan" else ("#333333", 1.2)
+        box = size.get(name, (1.25, 0.66))
+        _box(ax, centre, box, text, face=face, edge=edge, width=width, font=9)
+
+    def say(x, y, text):
+        ax.text(x, y, text, ha="center", va="bottom", fontsize=8.5, color="#444444")
+
+    for start, end in (
+        ((-0.4, 1.6), (0.87, 1.6)),
+        ((2.13, 1.6), (2.97, 1.6)),
+        ((4.23, 1.6), (4.57, 1.6)),
+        ((5.83, 1.6), (8.05, 1.6)),
+        ((6.3, 1.6), (6.3, 2.67)),
+        ((6.93, 3.1), (7.47, 3.1)),
+        ((8.7, 2.67), (8.7, 2.0)),
+        ((9.75, 1.6), (10.45, 1.6)),
+        ((10.95, 1.6), (11.57, 1.6)),
+        ((12.83, 1.6), (14.1, 1.6)),
+    ):
+        _arrow(ax, start, end)
+    ax.plot([1.5, 1.5, 8.27], [1.27, 0.25, 0.25], color="black", linewidth=1.1)
+    _arrow(ax, (8.2, 0.25), (8.27, 0.25))
+    _route(ax, [(9.53, 0.25), (10.7, 0.25), (10.7, 1.35)], "black")
+    _route(ax, [(6.75, 2.67), (6.75, 2.2), (8.3, 2.2), (8.3, 2.0)], "black")
+    say(0.2, 1.66, "$x$ (B, L, C)")
+    say(2.55, 1.66, "$u$")
+    say(3.6, 0.3, "gate $z$ (B, D, L)")
+    say(7.3, 1.66, "$u$ (B, D, L)")
+    say(7.5, 2.22, "$B$, $C$ (B, N, L)")
+    say(9.35, 2.2, "$\\Delta$ (B, D, L)")
+    say(13.5, 1.66, "(B, L, C)")
+    ax.set(xlim=(-0.6, 14.4), ylim=(-0.2, 3.45))
+    ax.axis("off")
+    return fig, ax

@@ -63,13 +63,33 @@ def pictures(generator):
     return mag, 6.28 * torch.rand(mag.shape, generator=generator).double() - 3.14, 2345
 
 
+def scan_inputs(generator):
+    """u, delta (B, D, L), A (D, N), B, C (B, N, L): steps up to 2, a length that is no 2**k."""
+    u, delta = torch.randn(2, 2, 6, 37, generator=generator)
+    B, C = torch.randn(2, 2, 5, 37, generator=generator)
+    return u, 2 * delta.sigmoid(), -8 * torch.rand(6, 5, generator=generator), B, C
+
+
+def sequence(generator):
+    """One batch of sequences (B, L, C) with C = 16."""
+    return (torch.randn(3, 29, 16, generator=generator),)
+
+
 LESSON_01 = "01_stft_features.ipynb"
+LESSON_02 = "02_mamba_scan.ipynb"
+SCAN, MAMBA = "rwsa_tutorial.scan:selective_scan", "rwsa_tutorial.layers.mamba"
 
 DEFINITIONS = (
     Definition("_template.ipynb", "si_sdr", "rwsa_tutorial.metrics:si_sdr", two_arrays(4000)),
     Definition(LESSON_01, "gain", "rwsa_tutorial.features:gain", wave(3, 1000)),
     Definition(LESSON_01, "analyse", "rwsa_tutorial.features:analyse", long_wave, view=on_circle),
     Definition(LESSON_01, "synthesise", "rwsa_tutorial.features:synthesise", pictures),
+    Definition(LESSON_02, "selective_scan", SCAN, scan_inputs),
+    Definition(LESSON_02, "parallel_scan", SCAN, scan_inputs),
+    Definition(LESSON_02, "compiled_scan", SCAN, scan_inputs),
+    Definition(LESSON_02, "MambaMixer", f"{MAMBA}:MambaMixer", sequence, {"width": 16}),
+    Definition(LESSON_02, "MambaLayer", f"{MAMBA}:MambaLayer", sequence, {"width": 16}),
+    Definition(LESSON_02, "BiMamba", f"{MAMBA}:BiMamba", sequence, {"width": 16, "expand": 2}),
 )
 
 

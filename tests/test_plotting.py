@@ -137,6 +137,32 @@ def test_network_map_marks_where_we_are(here):
     assert ("you are here" in texts) == (here is not None)
 
 
+@pytest.mark.parametrize(("steps", "rounds"), [(2, 1), (5, 3), (8, 3)])
+def test_doubling_map_joins_all_steps_in_the_last_state(steps, rounds):
+    _, ax = plotting.doubling_map(steps)
+    words = [text.get_text() for text in ax.texts]
+    assert f"0–{steps - 1}" in words and f"after round {rounds}" in words
+    assert f"after round {rounds + 1}" not in words
+    assert words.count("0") == rounds + 1  # the first step has nothing before it
+
+
+def test_a_doubling_map_of_one_step_is_refused():
+    with pytest.raises(ValueError, match="at least two steps"):
+        plotting.doubling_map(1)
+
+
+def test_mixer_map_names_every_part_of_the_mixer():
+    from rwsa_tutorial.layers.mamba import MambaMixer
+
+    words = " ".join(text.get_text() for text in plotting.mixer_map()[1].texts)
+    shown = (
+        words.replace("causal\nconvolution", "conv1d").replace("$A$", "A_log").replace("$D$", "D")
+    )
+    mixer = MambaMixer(16)
+    names = {name.split(".")[0] for name, _ in mixer.named_parameters()}
+    assert all(name in shown for name in names)
+
+
 def test_maps_name_what_they_know():
     with pytest.raises(ValueError, match="encoder"):
         plotting.network_map("decoder 9")
