@@ -10,6 +10,8 @@ neighbouring addresses, so channels and states lie side by side in memory: (B, L
 That is also how a network computes them; the (B, D, L) views that it hands over cost no copy.
 """
 
+from functools import cache
+
 import torch
 import triton
 import triton.language as tl
@@ -202,6 +204,21 @@ def _backward(
 INTERPRETED = not isinstance(_forward, triton.JITFunction)
 
 
+@cache
+def can_run():
+    """True, or the reason why not in words: a small scan is tried."""
+    if INTERPRETED:
+        return True
+    if not torch.cuda.is_available():
+        return "needs a CUDA GPU, and torch finds none"
+    try:
+        x = torch.ones(1, 1, 1, device="cuda")
+        scan(x, x, x[0], x, x, None, None, None, False)
+    except Exception as error:  # Triton raises many kinds: old GPU, no C compiler, full disk
+        return f"Triton's kernels do not run on this GPU ({' '.join(str(error).split())[:300]})"
+    return True
+
+
 def _channels_last(x):
     """(B, D, L) or (B, N, L) -> (B, L, D) or (B, L, N), copied only if it does not lie so."""
     return x.transpose(1, 2).contiguous()
@@ -285,6 +302,8 @@ class _Scan(torch.autograd.Function):
 
 def scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus):
     """Scan on the GPU, differentiable in every tensor. Arguments as in `selective_scan`."""
+    if u.device.type != "cuda" and not INTERPRETED:
+        raise ValueError(f"the scan engine 'gpu' works on CUDA tensors; u is on {u.device}")
     tensors = u, delta, A, B, C, D, z, delta_bias
     keep = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
     return _Scan.apply(keep, bool(delta_softplus), *tensors)

@@ -1,0 +1,50 @@
+"""The selective scan by mamba-ssm's CUDA kernel, where that is installed with its extension."""
+
+from functools import cache
+
+import torch
+
+
+def _upstream():
+    # the extension first: most installations have the Python part alone
+    import selective_scan_cuda  # noqa: F401
+    from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
+
+    return selective_scan_fn
+
+
+@cache
+def can_run():
+    """True, or the reason why not in words."""
+    if not torch.cuda.is_available():
+        return "needs a CUDA GPU, and torch finds none"
+    try:
+        _upstream()
+    except Exception as error:  # the package imports much, which can fail in any way
+        words = " ".join(str(error).split())[:300]
+        return f"needs mamba-ssm with its CUDA extension, which does not import here ({words})"
+    return True
+
+
+def too_much(u, A):
+    """Why the kernel cannot take these tensors, in words, or None. u: (B, D, L), A: (D, N)."""
+    if u.device.type != "cuda":
+        return f"it works on CUDA tensors; u is on {u.device}"
+    if u.dtype == torch.float64:
+        return "it knows no float64"
+    if A.shape[1] > 256:
+        return f"it takes at most 256 states; A has {A.shape[1]}"
+    return None
+
+
+def scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus):
+    """The upstream scan, differentiable in every tensor. Arguments as in `selective_scan`."""
+    reason = too_much(u, A)
+    if reason:
+        raise ValueError(f"the scan engine 'mamba_ssm' cannot take this: {reason}")
+    # sequences in u's type with time contiguous, parameters in float32
+    u, delta, B, C, z = (
+        x if x is None else x.to(u.dtype).contiguous() for x in (u, delta, B, C, z)
+    )
+    A, D, bias = (x if x is None else x.float().contiguous() for x in (A, D, delta_bias))
+    return _upstream()(u, delta, A, B, C, D, z, bias, delta_softplus)
