@@ -1,14 +1,16 @@
-"""The command line: rwsa check | enhance | evaluate.
+"""The command line: rwsa check | enhance | evaluate | bench.
 
 Exit status 0: done; 1: `check` found that the course cannot run; 2: bad input, told in one line.
 """
 
 import argparse
 import glob
+import math
 import os
 import sys
 from pathlib import Path
 
+FIGURES = (".png", ".pdf", ".svg")
 EXAMPLES = {
     "check": """examples:
   rwsa check                  look at this machine and this folder
@@ -30,6 +32,14 @@ named, the others are done, and the exit status is 2.
 
 Scores (PESQ, SSNR in dB, ESTOI, SI-SDR in dB) need mono pairs of equal name, rate and length.
 A score that is not defined for a pair is shown as missing and left out of the means.
+""",
+    "bench": """examples:
+  rwsa bench                  a minute: the scan engines, then the whole network
+  rwsa bench --only scan --csv speed.csv --plot speed.png
+  rwsa bench --only scan --engines cpu --batch 1 --length 8192
+  rwsa bench --levels xs --batches 1 8 32     every scan of XS, with its bandwidth
+
+Close other programs first. An engine that cannot run here is listed with the reason.
 """,
 }
 
@@ -105,6 +115,50 @@ def _parser():
     )
     command.add_argument("--csv", required=True, metavar="FILE", help="where the scores go")
     command.add_argument("--force", action="store_true", help="replace an existing FILE")
+
+    command = add("bench", _bench, "measure how fast the scan engines and the network are here")
+    command.add_argument(
+        "--engines",
+        nargs="+",
+        metavar="NAME",
+        help="scan engines (default: all of them for the scan, auto for the network)",
+    )
+    command.add_argument(
+        "--device", choices=("cpu", "cuda"), help="where (default: cuda if there is one)"
+    )
+    command.add_argument("--threads", type=_count, metavar="N", help="CPU threads (default: all)")
+    for name, words, default in (
+        ("batch", "sequences, B", 128),
+        ("channels", "channels of each, D", 64),
+        ("length", "steps of each, L", 256),
+        ("states", "states of each channel, N", 16),
+        ("rounds", "measurements, of which the best counts", 5),
+    ):
+        command.add_argument(
+            f"--{name}",
+            type=_count,
+            default=default,
+            metavar="N",
+            help=f"{words} (default: {default})",
+        )
+    command.add_argument(
+        "--full", action="store_true", help="all rounds for the slow ones too; takes minutes"
+    )
+    command.add_argument("--only", choices=("scan", "network"), help="leave out the other table")
+    command.add_argument(
+        "--levels", metavar="VARIANT", help="all scans of a network (nano, xs, s, m), nothing else"
+    )
+    command.add_argument(
+        "--batches",
+        nargs="+",
+        type=_count,
+        default=[1],
+        metavar="N",
+        help="batch sizes for --levels (default: 1)",
+    )
+    command.add_argument("--csv", metavar="FILE", help="write the figures there as well")
+    command.add_argument("--plot", metavar="FILE", help="draw the engines' times (png, pdf, svg)")
+    command.add_argument("--force", action="store_true", help="replace an existing FILE")
     return parser
 
 
@@ -113,6 +167,12 @@ def _amount(text):
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
     return value
+
+
+def _count(text):
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return int(text)
 
 
 def _complain(command, words, status=2):
@@ -154,11 +214,7 @@ def _enhance(options):
 def _evaluate(options):
     from rwsa_tutorial.evaluation import evaluate, pair_folders, table, write_csv
 
-    csv = Path(options.csv)
-    if csv.exists() and not options.force:
-        raise ValueError(f"{csv} exists: give another name, or --force to replace it.")
-    if not csv.parent.is_dir():
-        raise ValueError(f"There is no folder {csv.parent} to write {csv.name} into.")
+    csv = _new_file(options.csv, options.force)
     pairs = pair_folders(options.clean, options.noisy)
     model = None if options.model == "none" else load_model(options.model)
     problems = []
@@ -170,6 +226,56 @@ def _evaluate(options):
         write_csv(csv, rows)
         print(f"Written to {csv}.")
     return 2 if problems else 0
+
+
+def _bench(options):
+    from rwsa_tutorial import bench, machine
+
+    if options.plot and (options.levels or options.only == "network"):
+        raise ValueError("--plot draws the engines on one shape: leave out --levels or --only.")
+    csv = options.csv and _new_file(options.csv, options.force)
+    plot = options.plot and _new_file(options.plot, options.force)
+    if plot and plot.suffix.lower() not in FIGURES:
+        raise ValueError(f"{plot} must end in one of {', '.join(FIGURES)}.")
+    done = []
+    tables = bench.measure(
+        (options.batch, options.channels, options.length, options.states),
+        engines=options.engines,
+        device=options.device,
+        threads=options.threads,
+        rounds=options.rounds,
+        patience=math.inf if options.full else bench.PATIENCE,
+        only=options.only,
+        levels=options.levels,
+        batches=options.batches,
+    )
+    for rows in tables:
+        if not done:
+            print(f"{machine.describe(options.threads)}.")
+        print(f"\n{bench.table(rows)}", flush=True)
+        done += rows
+    if csv:
+        bench.write_csv(csv, done, machine.describe(options.threads))
+        print(f"\nWritten to {csv}.")
+    if plot:
+        from rwsa_tutorial.paths import whole_file
+        from rwsa_tutorial.plotting import scan_times
+
+        fig, _ = scan_times([row for row in done if row["table"] == "scan"])
+        with whole_file(plot) as part:
+            fig.savefig(part, dpi=150)
+        print(f"Drawn in {plot}.")
+    return 0
+
+
+def _new_file(name, force):
+    """The path of a file to be written. Raises ValueError if it must not or cannot be."""
+    path = Path(name)
+    if path.exists() and not force:
+        raise ValueError(f"{path} exists: give another name, or --force to replace it.")
+    if not path.parent.is_dir():
+        raise ValueError(f"There is no folder {path.parent} to write {path.name} into.")
+    return path
 
 
 def load_model(name):
