@@ -3,6 +3,8 @@
 import csv
 import importlib
 import math
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import matplotlib
@@ -15,6 +17,7 @@ from rwsa_tutorial import VARIANTS, ModelConfig, bench, build_model, cli, machin
 from rwsa_tutorial.features import BINS, HOP, SAMPLE_RATE
 from rwsa_tutorial.layers.mamba import MambaMixer
 
+DEFAULT = {"batch": 128, "channels": 64, "length": 256, "states": 16}
 SMALL = ["--batch", "3", "--channels", "4", "--length", "9", "--states", "2", "--rounds", "2"]
 
 
@@ -185,6 +188,7 @@ def test_an_engine_that_fails_is_told_and_the_others_are_measured(alike, monkeyp
 def test_the_interpreter_and_what_does_not_fit_are_not_measured(alike, monkeypatch):
     alike.states["gpu"] = True
     inputs = bench.ScanInputs(3, 4, 9, 2)
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     assert bench.why_not("gpu", inputs) is None
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     assert "TRITON_INTERPRET" in bench.why_not("gpu", inputs)
@@ -349,7 +353,16 @@ def test_bad_options_are_one_line(words, complaint, monkeypatch, capsys, tmp_pat
     assert (tmp_path / "there.csv").read_text() == "precious"
 
 
-def test_help_has_examples(capsys):
-    with pytest.raises(SystemExit):
-        rwsa_bench("--help")
-    assert "examples:\n  rwsa bench" in capsys.readouterr().out
+def test_the_readme_shows_what_the_command_prints_today(alike):
+    readme = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+    shown = re.search(r"<!-- rwsa bench: begin -->\n(.*?)<!-- rwsa bench: end -->", readme, re.S)[1]
+    assert re.match(r".+ logical cores, .+ GB, .+; .+, Python .+, torch .+, \d+ CPU thr", shown)
+    scans = [{"table": "scan", "engine": "rocket", "not_measured": "x"} | DEFAULT]
+    networks = bench.network_rows(["rocket"])
+    for rows in (scans, networks):
+        title, _, head, *_ = bench.table(rows).splitlines()
+        assert title.split(";")[0] in shown
+        assert re.sub(" +", " ", head) in re.sub(" +", " ", shown)
+    found = [line[0] for line in cells(shown)]
+    assert found[: len(scan.ENGINES)] == list(scan.ENGINES)
+    assert found[-len(networks) :] == [row["case"] for row in networks]

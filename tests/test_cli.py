@@ -254,7 +254,7 @@ def test_check_ends_with_one_when_the_course_cannot_run(monkeypatch, capsys, tmp
     assert "The course can run here." in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["check", "enhance", "evaluate"])
+@pytest.mark.parametrize("command", ["check", "enhance", "evaluate", "bench"])
 def test_every_command_has_help_with_examples(command, capsys):
     with pytest.raises(SystemExit) as stop:
         rwsa(command, "--help")
