@@ -418,7 +418,7 @@ def measure(
         raise ValueError("There is no CUDA GPU here, or this torch cannot use it.")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     chosen = {"rounds": rounds, "device": device, "patience": patience}
-    compared = len(engines or known)
+    compared = sum(_unable(name) is None for name in {*(engines or known), LOOP})
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:
@@ -461,7 +461,8 @@ def _scan_table(rows):
     batch, channels, length, states = (rows[0][name] for name in SHAPE)
     title = (
         f"Selective scan: B = {batch}, D = {channels}, L = {length}, N = {states}, float32, with "
-        f"softplus, bias, skip and gate; {_rounds(rows)}"
+        f"softplus, bias, skip and gate; {_rounds(rows)}. Memory: of forward and backward, on top "
+        "of the inputs. Errors: against the loop in float64, relative norms"
     )
     head = ["engine", "forward", "× loop", "forward + backward", "× loop", "memory", *ERRORS]
     cells = [
@@ -487,7 +488,7 @@ def _level_table(rows):
             for cell in (
                 *_timed(row, way),
                 _known(row, f"{way}_bytes_per_s", lambda x: f"{x / 1e9:.3g}"),
-                _known(row, f"{way}_share", "{:.0%}".format),
+                _known(row, f"{way}_share", lambda x: f"{100 * x:.2g} %"),
             )
         ]
         + _errors(row)
@@ -499,7 +500,7 @@ def _level_table(rows):
 def _network_table(rows):
     title = (
         f"Whole network, each row in its own process, whose peak memory is given; a training "
-        f"example has {TRAINING_SAMPLES} samples"
+        f"example has {TRAINING_SAMPLES} samples. Real-time factor: computing by playing time"
     )
     head = ["network", "engine", "time", "best of", "real-time factor", "peak memory"]
     cells = [
