@@ -4,9 +4,8 @@ import math
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from ..scan import selective_scan
+from ..scan import causal_conv, selective_scan
 
 
 class MambaMixer(nn.Module):
@@ -40,9 +39,8 @@ class MambaMixer(nn.Module):
             self.dt_proj.bias.copy_(step + torch.log(-torch.expm1(-step)))
 
     def forward(self, x):
-        length = x.shape[1]
         u, z = self.in_proj(x).transpose(1, 2).chunk(2, dim=1)  # each (B, D, L)
-        u = F.silu(self.conv1d(u)[..., :length])
+        u = causal_conv(u, self.conv1d.weight[:, 0], self.conv1d.bias, self.backend)
         delta, B, C = self.x_proj(u.transpose(1, 2)).split(self.split, dim=-1)
         y = selective_scan(
             u,

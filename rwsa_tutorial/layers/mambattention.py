@@ -1,8 +1,11 @@
 """The MambAttention block (notebook 04). Kuehne et al., arXiv 2507.00966; used in 2510.01958."""
 
+import torch
 from torch import nn
 
 from .mamba import BiMamba
+
+PART = 8192  # steps of sequences that go through a layer together on a CPU
 
 
 def along_time(layer, x):
@@ -10,9 +13,7 @@ def along_time(layer, x):
 
     x: (B, C, T, F) -> (B, C, T, F); the layer sees (B * F, T, C).
     """
-    B, C, T, F = x.shape
-    y = layer(x.permute(0, 3, 2, 1).reshape(B * F, T, C))
-    return y.view(B, F, T, C).permute(0, 3, 2, 1)
+    return _each(layer, x.permute(0, 3, 2, 1)).permute(0, 3, 2, 1)
 
 
 def along_frequency(layer, x):
@@ -20,9 +21,18 @@ def along_frequency(layer, x):
 
     x: (B, C, T, F) -> (B, C, T, F); the layer sees (B * T, F, C).
     """
-    B, C, T, F = x.shape
-    y = layer(x.permute(0, 2, 3, 1).reshape(B * T, F, C))
-    return y.view(B, T, F, C).permute(0, 3, 1, 2)
+    return _each(layer, x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+def _each(layer, x):
+    """The layer on every sequence: (B, S, L, C) -> the same.
+
+    On a CPU it gets a few sequences at a time, so that what it computes stays in the cache.
+    """
+    B, S, L, C = x.shape
+    size = max(1, PART // (B * L)) if x.device.type == "cpu" else S
+    parts = [layer(p.reshape(-1, L, C)).view(B, -1, L, C) for p in x.split(size, dim=1)]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
 class MambAttentionBlock(nn.Module):

@@ -1,0 +1,76 @@
+"""Compile a kernel once, say so, keep it on disk, and run it on as many threads as torch uses."""
+
+import sys
+import threading
+import zlib
+from pathlib import Path
+
+import numba
+import numpy as np
+import torch
+
+from .simd import LANES
+
+# Numba recompiles when a kernel's own file changes; this makes it notice simd.py as well
+VERSION = zlib.crc32(Path(__file__).with_name("simd.py").read_bytes())
+NOTICE = "Compiling for this processor; it takes some seconds, and only this once ..."
+
+
+class Kernel:
+    """A function with `prange` loops, compiled at its first call for the types it is called with.
+
+    The result is kept on disk beside the package, or in the user's cache folder.
+    """
+
+    def __init__(self, function):
+        self.__doc__ = function.__doc__
+        function.__qualname__ += f"_{VERSION:08x}"  # part of the cache's file name
+        self.compiled = numba.njit(parallel=True, cache=True)(function)
+        self.seen = set()
+
+    def __call__(self, *arguments):
+        threads = torch.get_num_threads()
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+        kinds = arguments[0].dtype
+        if kinds in self.seen:
+            self.compiled(*arguments)
+        else:  # from the disk it takes a moment, otherwise seconds
+            notice = threading.Timer(1.5, print, [NOTICE], {"file": sys.stderr, "flush": True})
+            notice.start()
+            try:
+                self.compiled(*arguments)
+            finally:
+                notice.cancel()
+            self.seen.add(kinds)
+        if torch.get_num_threads() != threads:  # Numba resets the OpenMP pool that both share
+            torch.set_num_threads(threads)
+
+
+def working_type(*tensors):
+    """The type to compute in: float32, or float64 where any tensor is."""
+    double = any(x is not None and x.dtype == torch.float64 for x in tensors)
+    return torch.float64 if double else torch.float32
+
+
+def flat(x):
+    """The memory of a tensor from its first to its last element, as a flat numpy array."""
+    length = sum((size - 1) * step for size, step in zip(x.shape, x.stride(), strict=True)) + 1
+    return x.detach().as_strided((length,), (1,)).numpy()
+
+
+def strides_of(*tensors):
+    """Strides along (B, L, D) of tensors (B, D, L), a row each: what the kernels index with."""
+    return np.array([(x.stride(0), x.stride(2), x.stride(1)) for x in tensors])
+
+
+def groups_for(batch, blocks):
+    """In how many groups to share out the channel blocks so that all threads are busy."""
+    return min(blocks, max(1, -(-2 * torch.get_num_threads() // batch)))
+
+
+def padded(x, size, kind):
+    """x (size, ...) with zeros up to a multiple of LANES; all zeros, (size,), where x is None."""
+    out = torch.zeros(-(-size // LANES) * LANES, *(() if x is None else x.shape[1:]), dtype=kind)
+    if x is not None:
+        out[:size] = x.detach()
+    return out
