@@ -5,6 +5,8 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 # Only its pure-Python reference scan is used, by the tests; hence no CUDA build, no dependencies.
 MAMBA_SSM ?= mamba-ssm==2.3.2.post1
+# GPU builds of torch bring their own triton; with the CPU build its interpreter runs the GPU kernels.
+TRITON ?= triton==3.7.1
 NOTEBOOKS ?= notebooks
 PORT ?=
 ARGS ?=
@@ -13,6 +15,7 @@ PY := $(VENV)/bin/python
 # The stamp holds the folder it was made in: a copied or moved checkout installs itself again.
 INSTALLED := $(VENV)/.installed
 REFERENCE := $(VENV)/.mamba-reference
+INTERPRETER := $(VENV)/.triton
 ifneq ($(shell cat $(INSTALLED) 2>/dev/null),$(CURDIR))
 .PHONY: $(INSTALLED)
 endif
@@ -33,7 +36,7 @@ lab: $(INSTALLED) ## open the first lesson in JupyterLab
 		--ServerApp.tornado_settings="{'websocket_max_message_size': 209715200}" \
 		$(if $(PORT),--port=$(PORT)) $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
-test: $(INSTALLED) $(REFERENCE) lint ## lint, then run every test and every notebook
+test: $(INSTALLED) $(REFERENCE) $(INTERPRETER) lint ## lint, then run every test and every notebook
 	@$(PY) -m pytest --nbval-lax --nbval-cell-timeout=300 $(ARGS) notebooks tests
 
 lint: $(INSTALLED) ## ruff (lint and format, notebooks too) and the quick notebook gates
@@ -85,3 +88,10 @@ $(REFERENCE): $(INSTALLED)
 			--disable-pip-version-check --no-build-isolation --no-deps $(MAMBA_SSM) \
 		&& touch $@ || { \
 		echo "$(MAMBA_SSM) could not be installed, so nothing will be compared with it."; test "$(CI)" != true; }
+
+# Without it the tests of the GPU kernels are skipped and say so; CI=true makes that an error.
+$(INTERPRETER): $(INSTALLED)
+	@$(PY) -c 'import triton' 2>/dev/null && touch $@ || { \
+		echo "Installing $(TRITON) to test the GPU kernels (0.2 GB to fetch, 0.7 GB installed) ..."; \
+		$(PY) -m pip install --quiet --disable-pip-version-check --no-deps $(TRITON) && touch $@; } || { \
+		echo "$(TRITON) could not be installed, so the GPU kernels will not be tested."; test "$(CI)" != true; }

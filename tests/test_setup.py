@@ -253,7 +253,8 @@ def test_make_says_that_venv_is_missing(tmp_path):
 PIP_STAND_IN = """
 case "$*" in
     "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
-    *"pip install"*mamba-ssm*) echo "$*" >> pip.log; exit "$MAMBA_FAILS" ;;
+    "-c import triton") exit 1 ;;
+    *"pip install"*"${FAILS:-nothing}"*) echo "$*" >> pip.log; exit 1 ;;
     *"pip install"*) echo "$*" >> pip.log ;;
 esac
 """
@@ -262,18 +263,19 @@ esac
 @needs_make
 def test_make_installs_once_and_again_when_something_changed(tmp_path):
     python, log = fake_python(tmp_path, PIP_STAND_IN), tmp_path / "pip.log"
-    assert make(tmp_path, "test", python, MAMBA_FAILS="0").returncode == 0
+    assert make(tmp_path, "test", python).returncode == 0
     installed = [line.split()[-1] for line in log.read_text().splitlines()]
-    assert installed == [TORCH_PIN, ".[dev]", "packaging", "mamba-ssm==2.3.2.post1"]
+    reference = "mamba-ssm==2.3.2.post1"
+    assert installed == [TORCH_PIN, ".[dev]", "packaging", reference, "triton==3.7.1"]
 
     # shutil.copy gives the copies a new time, so the second start is a changed pyproject.toml
-    stamps = [tmp_path / ".venv" / name for name in (".installed", ".mamba-reference")]
+    stamps = [tmp_path / ".venv" / name for name in (".installed", ".mamba-reference", ".triton")]
     for _ in range(2):
         for stamp in stamps:
             later = (tmp_path / "pyproject.toml").stat().st_mtime + 100
             os.utime(stamp, (later, later))
         log.write_text("")
-        assert make(tmp_path, "test", python, MAMBA_FAILS="0").returncode == 0
+        assert make(tmp_path, "test", python).returncode == 0
         assert log.read_text() == ""
 
     moved = tmp_path / "moved"
@@ -284,8 +286,15 @@ def test_make_installs_once_and_again_when_something_changed(tmp_path):
 
 @needs_make
 @pytest.mark.parametrize(("ci", "status"), [("", 0), ("true", 2)])
-def test_a_missing_reference_scan_fails_in_ci_only(tmp_path, ci, status):
+@pytest.mark.parametrize(
+    ("package", "words"),
+    [
+        ("mamba-ssm", "nothing will be compared with it"),
+        ("triton", "the GPU kernels will not be tested"),
+    ],
+)
+def test_what_only_the_tests_need_fails_in_ci_only(tmp_path, ci, status, package, words):
     python = fake_python(tmp_path, PIP_STAND_IN)
-    result = make(tmp_path, "test", python, MAMBA_FAILS="1", CI=ci)
-    assert "nothing will be compared with it" in result.stdout
+    result = make(tmp_path, "test", python, FAILS=package, CI=ci)
+    assert words in result.stdout
     assert result.returncode == status
