@@ -1,11 +1,14 @@
-"""What a CPU needs to be quick at this network, compiled by Numba: kernels, and how they are run."""
+"""What makes a CPU quick at this network: kernels compiled by Numba, and how they are run."""
 
 import torch
 
 
-def usable(x):
-    """Whether the kernels take this tensor: on a CPU, float32 or float64, and Numba is there."""
-    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
+def usable(*tensors):
+    """Whether the kernels take these: on a CPU, all float32 or all float64, and Numba imports."""
+    kinds = {x.dtype for x in tensors}
+    if any(x.device.type != "cpu" for x in tensors) or torch.is_autocast_enabled("cpu"):
+        return False
+    if kinds not in ({torch.float32}, {torch.float64}):
         return False
     try:
         import numba  # noqa: F401

@@ -8,9 +8,8 @@ One pass over memory; the adjoint keeps x alone. Vectors and chunks as in scan/c
 import numpy as np
 import torch
 from numba import prange
-from torch.autograd.function import once_differentiable
 
-from .kernel import Kernel, flat, padded, strides_of, working_type
+from .kernel import Kernel, flat, padded, strides_of
 from .simd import LANES, fetch, load, ones, send, sigmoid, store, zeros
 
 CHUNK = 64
@@ -97,45 +96,35 @@ def _backward(x, weight, bias, dout, dx, dweight, dbias, strides, shape):
                 store(da, (CHUNK + t) * LANES, load(da, t * LANES))
 
 
-class _CausalConv(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, weight, bias):
-        kind = working_type(x, weight, bias)
-        inner, K = weight.shape
-        own = x.detach().to(kind)
-        out = torch.empty_like(own)
-        parts = padded(weight, inner, kind).T.flatten(), padded(bias, inner, kind)
-        _forward(
-            flat(own), *(p.numpy() for p in parts), flat(out), strides_of(own, out), (*x.shape, K)
-        )
-        ctx.save_for_backward(x, weight, bias, *parts)
-        return out.to(x.dtype)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, dout):
-        x, weight, bias, *parts = ctx.saved_tensors
-        kind, (inner, K) = parts[0].dtype, weight.shape
-        own, dout = x.detach().to(kind), dout.to(kind)
-        dx = torch.empty_like(own)
-        dweight = torch.zeros(len(x), K, len(parts[1]), dtype=kind)
-        dbias = torch.zeros(len(x), len(parts[1]), dtype=kind)
-        _backward(
-            flat(own),
-            *(p.numpy() for p in parts),
-            *(flat(v) for v in (dout, dx)),
-            *(v.flatten().numpy() for v in (dweight, dbias)),
-            strides_of(own, dout, dx),
-            (*x.shape, K),
-        )
-        dweight, dbias = dweight.sum(0).T[:inner], dbias.sum(0)[:inner]
-        grads = dx, dweight, None if bias is None else dbias
-        return *(
-            None if g is None else g.to(v.dtype) for g, v in zip(grads, (x, weight, bias), strict=True)
-        ),
+def _taps(weight, bias):
+    """weight (D, K) as flat (K, blocks * LANES), and bias, both with zeros at the end."""
+    inner, kind = len(weight), weight.dtype
+    taps = padded(weight, inner, kind).T.flatten()
+    return taps.numpy(), padded(bias, inner, kind).numpy()
 
 
-def causal_conv(x, weight, bias):
-    """silu(causal depthwise convolution), differentiable. x: (B, D, L); weight: (D, K);
-    bias: (D,) or None; returns (B, D, L) in x's order of memory."""
-    return _CausalConv.apply(x, weight, bias)
+def forward(x, weight, bias):
+    """silu(causal depthwise convolution): (B, D, L) in x's order of memory.
+
+    x: (B, D, L); weight: (D, K); bias: (D,); all float32, or all float64.
+    """
+    out = torch.empty_like(x)
+    shape = (*x.shape, weight.shape[1])
+    _forward(flat(x), *_taps(weight, bias), flat(out), strides_of(x, out), shape)
+    return out
+
+
+def backward(x, weight, bias, dout, dx=None):
+    """Gradients of `forward` in x, weight and bias. dx: where to put the first, any strides."""
+    inner, K = weight.shape
+    dx = torch.empty_like(x) if dx is None else dx
+    width = -(-inner // LANES) * LANES
+    dweight, dbias = x.new_zeros(len(x), K, width), x.new_zeros(len(x), width)
+    _backward(
+        flat(x),
+        *_taps(weight, bias),
+        *(flat(v) for v in (dout, dx, dweight, dbias)),
+        strides_of(x, dout, dx),
+        (*x.shape, K),
+    )
+    return dx, dweight.sum(0).T[:inner], dbias.sum(0)[:inner]

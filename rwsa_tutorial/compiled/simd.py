@@ -210,7 +210,7 @@ def sigmoid(builder, x):
 
 @_function
 def softplus(builder, x):
-    """log(1 + exp(x)) = max(x, 0) + log(1 + e), e = exp(-|x|), log(1 + e) = 2 atanh(e / (2 + e))."""
+    """log(1 + exp(x)) = max(x, 0) + log(1 + e), e = exp(-|x|), that is 2 atanh(e / (2 + e))."""
     absolute = _library(builder, "llvm.fabs", x)
     e = _exp2(builder, builder.fmul(absolute, _constant(x.type, -1 / math.log(2))))
     s = builder.fdiv(e, builder.fadd(e, _constant(x.type, 2)))
@@ -270,11 +270,38 @@ def transpose(typingctx, source, start, row, target, place, target_row):
     return types.void(source, i, i, target, i, i), codegen
 
 
+@intrinsic
+def prefetch(typingctx, array, index):
+    """Start to bring array[index] and its neighbours into the cache; do not wait for them."""
+
+    def codegen(context, builder, sig, args):
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        number = ir.IntType(32)
+        place = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
+        function = ir.FunctionType(ir.VoidType(), [place.type, number, number, number])
+        name = "llvm.prefetch.p0"
+        function = cgutils.get_or_insert_function(builder.module, function, name)
+        builder.call(function, [place, number(0), number(3), number(1)])  # to read, keep, data
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), codegen
+
+
+@njit
+def hint(source, strides, b, t0, t, d0):
+    """Prefetch a 64th of what `fetch` will ask for at t0, d0; t counts from 0 to 63."""
+    start = b * strides[0] + t0 * strides[1] + d0 * strides[2]
+    if strides[2] == 1:
+        prefetch(source, start + t * strides[1])
+    else:
+        prefetch(source, start + t % LANES * strides[2] + t // LANES * LANES * strides[1])
+
+
 @njit
 def fetch(source, strides, b, t0, steps, d0, lanes, tile, column, row):
-    """tile[t * row + column + d] = source[b, t0 + t, d0 + d] for t < steps, d < lanes <= LANES.
+    """tile[t * row + column + d] = source[b, t0 + t, d0 + d] for t < steps and d < lanes.
 
-    source: flat; strides: what one step of b, t and d is worth in it.
+    Zeros follow up to LANES. source: flat; strides: what a step of b, t and d is worth in it.
     """
     by_t, by_d = strides[1], strides[2]
     start = b * strides[0] + t0 * by_t + d0 * by_d
@@ -290,6 +317,8 @@ def fetch(source, strides, b, t0, steps, d0, lanes, tile, column, row):
     while t < steps:
         for d in range(lanes):
             tile[t * row + column + d] = source[start + t * by_t + d * by_d]
+        for d in range(lanes, LANES):  # what an earlier block left there must not be added up
+            tile[t * row + column + d] = 0
         t += 1
 
 

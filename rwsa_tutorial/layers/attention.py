@@ -6,7 +6,6 @@ from torch.nn import functional as F
 
 from ..compiled import usable
 
-
 NARROW = 16  # channels of a head up to which the compiled version is the quicker one on a CPU
 
 

@@ -138,16 +138,3 @@ def skip_and_gate(y, u, D=None, z=None):
     if D is not None:
         y = y + D[:, None] * u
     return y if z is None else y * torch.nn.functional.silu(z)
-
-
-def causal_conv(x, weight, bias=None, backend="auto"):
-    """silu of a causal depthwise convolution along L, as it stands before the scan in Mamba.
-
-    x: (B, D, L); weight: (D, K), its last tap meets the present; bias: (D,) or None. backend: as
-    in `selective_scan`; "cpu" is compiled, and all others use PyTorch. Returns (B, D, L).
-    """
-    if backend in ("auto", "cpu") and x.device.type == "cpu" and _can_run("cpu") is True:
-        return import_module("rwsa_tutorial.compiled.causal_conv").causal_conv(x, weight, bias)
-    x = torch.nn.functional.pad(x, (weight.shape[1] - 1, 0))
-    y = torch.nn.functional.conv1d(x, weight[:, None], bias, groups=len(weight))
-    return torch.nn.functional.silu(y)

@@ -18,6 +18,7 @@ from ..compiled.simd import (
     base2,
     exp2,
     fetch,
+    hint,
     load,
     ones,
     send,
@@ -68,24 +69,33 @@ def _forward(u, delta, B, C, z, A, D, bias, out, states, strides, shape, soft, g
                     kept = ((b * blocks + block) * chunks + chunk) * N * LANES
                     for i in range(0, N * LANES, LANES):
                         store(states, kept + i, load(h, own + i))
-                for t in range(0, steps):
-                    dt = load(step, t * LANES) + load(bias, d0)
-                    if soft:
-                        dt = softplus(dt)
-                    rate = base2(dt)
-                    ut = load(x, t * LANES)
-                    drive = dt * ut
-                    y = load(D, d0) * ut
+                following = block + 1 if block + 1 < last else first
+                soon = t0 if block + 1 < last else t0 + CHUNK
+                # three short loops: in one, each step would wait for the softplus before it
+                if soft:
+                    for t in range(steps):
+                        dt = load(step, t * LANES) + load(bias, d0)
+                        store(step, t * LANES, softplus(dt))
+                else:
+                    for t in range(steps):
+                        store(step, t * LANES, load(step, t * LANES) + load(bias, d0))
+                for t in range(steps):
+                    dt, ut = load(step, t * LANES), load(x, t * LANES)
+                    rate, drive, y = base2(dt), dt * ut, load(D, d0) * ut
+                    hint(u, strides[0], b, soon, t, following * LANES)
+                    hint(delta, strides[1], b, soon, t, following * LANES)
+                    hint(z, strides[2], b, soon, t, following * LANES)
                     for n in range(N):
                         i = own + n * LANES
                         decay = exp2(rate * load(A, (block * N + n) * LANES))
                         ht = decay * load(h, i) + drive * splat(Bs, t * row + n)
                         store(h, i, ht)
                         y = y + ht * splat(Cs, t * row + n)
-                    if gated:
-                        zt = load(gate, t * LANES)
-                        y = y * zt * sigmoid(zt)
                     store(x, t * LANES, y)
+                if gated:
+                    for t in range(steps):
+                        zt = load(gate, t * LANES)
+                        store(x, t * LANES, load(x, t * LANES) * zt * sigmoid(zt))
                 send(x, out, strides[5], b, t0, steps, d0, lanes)
 
 
@@ -104,6 +114,7 @@ def _backward(
     du,
     ddelta,
     dz,
+    out,
     dA,
     dB,
     dC,
@@ -113,8 +124,10 @@ def _backward(
     shape,
     soft,
     gated,
+    again,
 ):
-    """Gradients of `_forward`. Strides in the order u, delta, z, B, C, dout, du, ddelta, dz.
+    """Gradients of `_forward`. Strides in the order u, delta, z, B, C, dout, du, ddelta, dz, out.
+    again: compute the output as well, into `out`.
 
     dA (B, blocks, N, LANES), dD and dbias (B, blocks * LANES), dB and dC (B * groups, L, N), all
     flat and zero at first, are partial sums that no two tasks share; the caller adds them up."""
@@ -135,6 +148,7 @@ def _backward(
         step = np.zeros(CHUNK * LANES, u.dtype)
         gate = np.zeros(CHUNK * LANES, u.dtype)
         dy = np.zeros(CHUNK * LANES, u.dtype)
+        result = np.zeros(CHUNK * LANES, u.dtype)
         Bs = np.zeros(CHUNK * row, u.dtype)
         Cs = np.zeros(CHUNK * row, u.dtype)
         for chunk in range(chunks - 1, -1, -1):
@@ -157,15 +171,22 @@ def _backward(
                 for i in range(0, size, LANES):
                     store(h, i, load(states, kept + i))
 
+                if soft:
+                    for t in range(steps):
+                        dt = load(raw, t * LANES) + load(bias, d0)
+                        store(step, t * LANES, softplus(dt))
+                else:
+                    for t in range(steps):
+                        store(step, t * LANES, load(raw, t * LANES) + load(bias, d0))
+                following = block + 1 if block + 1 < last else first
+                soon = t0 if block + 1 < last else max(0, t0 - CHUNK)
                 for t in range(steps):  # the states again
-                    dt = load(raw, t * LANES) + load(bias, d0)
-                    if soft:
-                        dt = softplus(dt)
-                    store(step, t * LANES, dt)
-                    rate = base2(dt)
-                    ut = load(x, t * LANES)
-                    drive = dt * ut
-                    y = load(D, d0) * ut
+                    dt, ut = load(step, t * LANES), load(x, t * LANES)
+                    rate, drive, y = base2(dt), dt * ut, load(D, d0) * ut
+                    hint(u, strides[0], b, soon, t, following * LANES)
+                    hint(delta, strides[1], b, soon, t, following * LANES)
+                    hint(z, strides[2], b, soon, t, following * LANES)
+                    hint(dout, strides[5], b, soon, t, following * LANES)
                     for n in range(N):
                         i = t * size + n * LANES
                         decay = exp2(rate * load(A, (block * N + n) * LANES))
@@ -173,19 +194,22 @@ def _backward(
                         store(decays, i, decay)
                         store(h, i + size, ht)
                         y = y + ht * splat(Cs, t * row + n)
-                    if gated:
+                    store(result, t * LANES, y)
+                if gated:
+                    for t in range(steps):
                         zt, into = load(gate, t * LANES), load(dy, t * LANES)
-                        s = sigmoid(zt)
+                        y, s = load(result, t * LANES), sigmoid(zt)
+                        store(result, t * LANES, y * zt * s)
                         store(gate, t * LANES, into * y * s * (ones(zt) + zt * (ones(zt) - s)))
                         store(dy, t * LANES, into * zt * s)
-                if gated:
                     send(gate, dz, strides[8], b, t0, steps, d0, lanes)
+                if again:
+                    send(result, out, strides[9], b, t0, steps, d0, lanes)
 
                 sums = (b * blocks + block) * LANES
                 for t in range(steps - 1, -1, -1):  # the adjoint, backwards in time
                     dt, ut, dyt = load(step, t * LANES), load(x, t * LANES), load(dy, t * LANES)
-                    drive = dt * ut
-                    to_drive, to_step = zeros(dt), zeros(dt)
+                    drive, to_drive, to_step = dt * ut, zeros(dt), zeros(dt)
                     for n in range(N):
                         i = t * size + n * LANES
                         j = own + n * LANES
@@ -201,12 +225,14 @@ def _backward(
                         a = sums * N + n * LANES
                         store(dA, a, load(dA, a) + through * dt)
                     store(dD, sums, load(dD, sums) + dyt * ut)
-                    d = to_step + to_drive * ut
+                    store(step, t * LANES, to_step + to_drive * ut)
+                    store(x, t * LANES, to_drive * dt + dyt * load(D, d0))
+                for t in range(steps):
+                    d = load(step, t * LANES)
                     if soft:
                         d = d * sigmoid(load(raw, t * LANES) + load(bias, d0))
                     store(dbias, sums, load(dbias, sums) + d)
                     store(raw, t * LANES, d)
-                    store(x, t * LANES, to_drive * dt + dyt * load(D, d0))
                 send(x, du, strides[6], b, t0, steps, d0, lanes)
                 send(raw, ddelta, strides[7], b, t0, steps, d0, lanes)
 
@@ -220,71 +246,89 @@ def _backward(
                     store(to_C, i, zeros(load(to_C, i)))
 
 
-def _blocked(A, kind):
+def forward(u, delta, A, B, C, D, z, bias, softplus, keep):
+    """The scan without autograd, for tensors of one floating point type; arguments as in `scan`.
+
+    Returns the output, and if `keep` the states that `backward` starts from (else one number).
+    """
+    (batch, inner, length), N = u.shape, A.shape[1]
+    blocks, chunks = -(-inner // LANES), -(-length // CHUNK)
+    out = torch.empty_like(u)
+    gate = u if z is None else z
+    states = u.new_empty(batch * blocks * chunks * N * LANES if keep else 1)
+    _forward(
+        *(flat(x) for x in (u, delta, B, C, gate)),
+        _blocked(A),
+        *(padded(x, inner, u.dtype).numpy() for x in (D, bias)),
+        *(flat(x) for x in (out, states)),
+        strides_of(u, delta, gate, B, C, out),
+        (batch, inner, length, N, groups_for(batch, blocks)),
+        softplus,
+        z is not None,
+        keep,
+    )
+    return out, states
+
+
+def backward(u, delta, A, B, C, D, z, bias, softplus, states, dout, dz=None, out=None):
+    """Gradients of `forward` in u, delta, A, B, C, D, z and bias.
+
+    dz, out: where to put the gradient of z and, once more, the output; (B, D, L), any strides.
+    """
+    (batch, inner, length), N = u.shape, A.shape[1]
+    blocks = -(-inner // LANES)
+    groups = groups_for(batch, blocks)
+    gate = u if z is None else z
+    du, ddelta = torch.empty_like(u), torch.empty_like(delta)
+    if dz is None:
+        dz = torch.empty_like(gate)
+    again = out is not None
+    dA = u.new_zeros(batch, blocks, N, LANES)
+    dB, dC = u.new_empty(2, batch, groups, length, N)
+    dD, dbias = u.new_zeros(2, batch, blocks * LANES)
+    out = out if again else du
+    _backward(
+        *(flat(x) for x in (u, delta, B, C, gate)),
+        _blocked(A),
+        *(padded(x, inner, u.dtype).numpy() for x in (D, bias)),
+        *(flat(x) for x in (dout, states, du, ddelta, dz, out, dA, dB, dC, dD, dbias)),
+        strides_of(u, delta, gate, B, C, dout, du, ddelta, dz, out),
+        (batch, inner, length, N, groups),
+        softplus,
+        z is not None,
+        again,
+    )
+    dA = dA.sum(0).transpose(1, 2).flatten(0, 1)[:inner]
+    dB, dC = ((x[:, 0] if groups == 1 else x.sum(1)).transpose(1, 2) for x in (dB, dC))
+    dD, dbias = (x.sum(0)[:inner] for x in (dD, dbias))
+    return du, ddelta, dA, dB, dC, dD, dz, dbias
+
+
+def _blocked(A):
     """(D, N) as flat (blocks, N, LANES)."""
-    return padded(A, len(A), kind).view(-1, LANES, A.shape[1]).transpose(1, 2).flatten().numpy()
+    wide = padded(A, len(A), A.dtype).view(-1, LANES, A.shape[1])
+    return wide.transpose(1, 2).flatten().numpy()
 
 
 class _Scan(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, u, delta, A, B, C, D, z, bias, softplus):
-        kind = working_type(u, delta, A, B, C, D, z, bias)
-        (batch, inner, length), N = u.shape, A.shape[1]
-        blocks, keep = -(-inner // LANES), any(ctx.needs_input_grad)
-        shape = batch, inner, length, N, groups_for(batch, blocks)
-        x, dt, Bs, Cs = (v.detach().to(kind) for v in (u, delta, B, C))
-        gate = x if z is None else z.detach().to(kind)
-        out = torch.empty_like(x)
-        chunks = -(-length // CHUNK)
-        states = torch.empty(batch * blocks * chunks * N * LANES if keep else 1, dtype=kind)
-        _forward(
-            *(flat(v) for v in (x, dt, Bs, Cs, gate)),
-            _blocked(A, kind),
-            *(padded(v, inner, kind).numpy() for v in (D, bias)),
-            flat(out),
-            states.numpy(),
-            strides_of(x, dt, gate, Bs, Cs, out),
-            shape,
-            softplus,
-            z is not None,
-            keep,
-        )
-        ctx.save_for_backward(u, delta, A, B, C, D, z, bias, states)
-        ctx.softplus, ctx.kind, ctx.shape = softplus, kind, shape
-        return out.to(u.dtype)
+    def forward(ctx, *inputs):
+        *tensors, softplus = inputs
+        kind = working_type(*tensors)
+        parts = [None if x is None else x.detach().to(kind) for x in tensors]
+        out, states = forward(*parts, softplus, any(ctx.needs_input_grad))
+        ctx.save_for_backward(*tensors, states)
+        ctx.softplus = softplus
+        return out.to(tensors[0].dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, dout):
-        *saved, states = ctx.saved_tensors
-        u, delta, A, B, C, D, z, bias = saved
-        kind, (batch, inner, length, N, groups) = ctx.kind, ctx.shape
-        blocks = -(-inner // LANES)
-        x, dt, Bs, Cs, dy = (v.detach().to(kind) for v in (u, delta, B, C, dout))
-        gate = x if z is None else z.detach().to(kind)
-        du, ddelta, dz = torch.empty_like(x), torch.empty_like(dt), torch.empty_like(gate)
-        dA = torch.zeros(batch, blocks, N, LANES, dtype=kind)
-        dB, dC = torch.empty(2, batch, groups, length, N, dtype=kind)
-        dD, dbias = torch.zeros(2, batch, blocks * LANES, dtype=kind)
-        _backward(
-            *(flat(v) for v in (x, dt, Bs, Cs, gate)),
-            _blocked(A, kind),
-            *(padded(v, inner, kind).numpy() for v in (D, bias)),
-            flat(dy),
-            states.numpy(),
-            *(flat(v) for v in (du, ddelta, dz)),
-            *(v.flatten().numpy() for v in (dA, dB, dC, dD, dbias)),
-            strides_of(x, dt, gate, Bs, Cs, dy, du, ddelta, dz),
-            ctx.shape,
-            ctx.softplus,
-            z is not None,
-        )
-        dA = dA.sum(0).transpose(1, 2).flatten(0, 1)[:inner]
-        dB, dC = (v.sum(1).transpose(1, 2) for v in (dB, dC))
-        dD, dbias = (v.sum(0)[:inner] for v in (dD, dbias))
-        grads = du, ddelta, dA, dB, dC, dD, dz, dbias
+        *tensors, states = ctx.saved_tensors
+        parts = [None if x is None else x.to(states.dtype) for x in tensors]
+        grads = backward(*parts, ctx.softplus, states, dout.to(states.dtype))
         return *(
-            None if v is None else g.to(v.dtype) for v, g in zip(saved, grads, strict=True)
+            None if x is None else g.to(x.dtype) for x, g in zip(tensors, grads, strict=True)
         ), None
 
 
