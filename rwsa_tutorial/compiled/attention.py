@@ -21,16 +21,20 @@ FOUR = 4  # channels are taken four at a time, so that their vectors stay in reg
 
 @njit
 def _scores(q, keys, first, steps, width, scores):
-    """scores[j] = sum over channels of q times key `first + j`, for LANES queries."""
+    """scores[j] = sum over channels of q times key `first + j`, for LANES queries; the largest."""
+    top = load(scores, 0)
     for e in range(0, width, FOUR):
         q0, q1 = load(q, e * LANES), load(q, (e + 1) * LANES)
         q2, q3 = load(q, (e + 2) * LANES), load(q, (e + 3) * LANES)
         for j in range(steps):
             k = (first + j) * width + e
-            s = zeros(q0) if e == 0 else load(scores, j * LANES)
-            s = s + q0 * splat(keys, k) + q1 * splat(keys, k + 1)
+            s = q0 * splat(keys, k) + q1 * splat(keys, k + 1)
             s = s + q2 * splat(keys, k + 2) + q3 * splat(keys, k + 3)
+            if e > 0:
+                s = s + load(scores, j * LANES)
+            top = s if j == 0 else larger(top, s)
             store(scores, j * LANES, s)
+    return top
 
 
 @njit
@@ -107,11 +111,9 @@ def _forward(q, k, v, out, log_sums, constants, strides, shape):
             sums[:] = 0
             for j in range(0, length, CHUNK):
                 steps = min(CHUNK, length - j)
-                _scores(own, keys, j, steps, width, scores)
-                top = load(scores, 0) if j == 0 else load(most, 0)
-                before = top
-                for t in range(steps):
-                    top = larger(top, load(scores, t * LANES))
+                top = _scores(own, keys, j, steps, width, scores)
+                before = top if j == 0 else load(most, 0)
+                top = larger(top, before)
                 shrink = exp2(before - top)
                 total = load(sums, 0) * shrink
                 for e in range(width):

@@ -50,9 +50,17 @@ class MambAttentionBlock(nn.Module):
         self.freq_mamba = BiMamba(width, **mixer)
 
     def forward(self, x):
-        if self.time_attention is not None:
-            x = x + along_time(self.time_attention, x)
-        x = x + along_time(self.time_mamba, x)
-        if self.freq_attention is not None:
-            x = x + along_frequency(self.freq_attention, x)
-        return x + along_frequency(self.freq_mamba, x)
+        def time(s):
+            return _half(s, self.time_attention, self.time_mamba)
+
+        def frequency(s):
+            return _half(s, self.freq_attention, self.freq_mamba)
+
+        return along_frequency(frequency, along_time(time, x))
+
+
+def _half(s, attention, mamba):
+    """Attention, where there is one, then BiMamba, each added to what goes in: (B, L, C)."""
+    if attention is not None:
+        s = s + attention(s)
+    return s + mamba(s)
