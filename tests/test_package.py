@@ -55,9 +55,9 @@ def test_one_module_alone_imports_it(package, allowed):
     assert found == allowed
 
 
-def test_layers_know_the_scan_and_each_other_only():
+def test_layers_know_the_scan_the_compiled_kernels_and_each_other_only():
     for path in (PACKAGE / "layers").glob("*.py"):
         for name in modules_imported_at_the_top(path.read_text()):
-            assert name in ("math", "torch", "torch.nn", "..scan") or (
+            assert name in ("math", "torch", "torch.nn", "..scan", "..compiled") or (
                 name.startswith(".") and not name.startswith("..")
             ), f"{path.name} imports {name}"

@@ -13,7 +13,7 @@ from numba import njit, prange
 from torch.autograd.function import once_differentiable
 
 from .kernel import Kernel, flat
-from .simd import LANES, exp2, larger, load, splat, store, zeros
+from .simd import LANES, exp2, larger, load, splat, store
 
 CHUNK = 64  # keys
 FOUR = 4  # channels are taken four at a time, so that their vectors stay in registers

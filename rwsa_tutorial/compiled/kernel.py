@@ -1,5 +1,6 @@
 """Compile a kernel once, say so, keep it on disk, and run it on as many threads as torch uses."""
 
+import functools
 import sys
 import threading
 import zlib
@@ -13,7 +14,8 @@ from .simd import LANES
 
 # Numba recompiles when a kernel's own file changes; this makes it notice simd.py as well
 VERSION = zlib.crc32(Path(__file__).with_name("simd.py").read_bytes())
-NOTICE = "Compiling for this processor; it takes some seconds, and only this once ..."
+NOTICE = "Compiling for this processor: some ten seconds in all, and only this once ..."
+PATIENCE = 1.5  # seconds without a word; from the disk a kernel comes sooner
 
 
 class Kernel:
@@ -25,7 +27,10 @@ class Kernel:
     def __init__(self, function):
         self.__doc__ = function.__doc__
         function.__qualname__ += f"_{VERSION:08x}"  # part of the cache's file name
-        self.compiled = numba.njit(parallel=True, cache=True)(function)
+        try:
+            self.compiled = numba.njit(parallel=True, cache=True)(function)
+        except RuntimeError:  # no folder to keep it in: compiled anew in every process
+            self.compiled = numba.njit(parallel=True)(function)
         self.seen = set()
 
     def __call__(self, *arguments):
@@ -34,8 +39,8 @@ class Kernel:
         kinds = arguments[0].dtype
         if kinds in self.seen:
             self.compiled(*arguments)
-        else:  # from the disk it takes a moment, otherwise seconds
-            notice = threading.Timer(1.5, print, [NOTICE], {"file": sys.stderr, "flush": True})
+        else:
+            notice = threading.Timer(PATIENCE, _say_once)
             notice.start()
             try:
                 self.compiled(*arguments)
@@ -44,6 +49,11 @@ class Kernel:
             self.seen.add(kinds)
         if torch.get_num_threads() != threads:  # Numba resets the OpenMP pool that both share
             torch.set_num_threads(threads)
+
+
+@functools.cache
+def _say_once():
+    print(NOTICE, file=sys.stderr, flush=True)
 
 
 def working_type(*tensors):

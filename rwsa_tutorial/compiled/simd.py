@@ -279,8 +279,7 @@ def prefetch(typingctx, array, index):
         number = ir.IntType(32)
         place = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
         function = ir.FunctionType(ir.VoidType(), [place.type, number, number, number])
-        name = "llvm.prefetch.p0"
-        function = cgutils.get_or_insert_function(builder.module, function, name)
+        function = builder.module.declare_intrinsic("llvm.prefetch", [place.type], function)
         builder.call(function, [place, number(0), number(3), number(1)])  # to read, keep, data
         return context.get_dummy_value()
 
