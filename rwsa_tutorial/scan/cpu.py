@@ -30,7 +30,7 @@ from ..compiled.simd import (
     zeros,
 )
 
-CHUNK = 64  # steps; the adjoint's work on one block and chunk fits the second cache
+CHUNK = 64  # steps, as many as `hint` counts; the adjoint's work on them fits the second cache
 
 
 @Kernel
