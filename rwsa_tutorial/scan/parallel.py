@@ -10,13 +10,15 @@ import torch
 
 from . import skip_and_gate, step_size
 
+STATES = 2**19  # that are computed together on a CPU
+
 
 def _doubling(a, b):
     """All h of h[t] = a[t] h[t-1] + b[t] along the last axis. a, b: (..., L)."""
     a, b, span, length = a.clone(), b.clone(), 1, b.shape[-1]
     while span < length:
-        b = torch.cat([b[..., :span], b[..., span:] + a[..., span:] * b[..., :-span]], -1)
-        a = torch.cat([a[..., :span], a[..., span:] * a[..., :-span]], -1)
+        b[..., span:] += a[..., span:] * b[..., :-span]  # the product is complete before the sum
+        a[..., span:] = a[..., span:] * a[..., :-span]
         span *= 2
     return b
 
@@ -43,7 +45,16 @@ class _Recurrence(torch.autograd.Function):
 def scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus):
     """All time steps at once; memory B * D * N * L. Arguments as in `selective_scan`."""
     delta = step_size(delta, delta_bias, delta_softplus)
+    size = len(u)
+    if u.device.type == "cpu":  # a few sequences at a time, so that their states stay in the cache
+        size = max(1, STATES // (A.numel() * u.shape[2]))
+    parts = zip(*(x.split(size) for x in (u, delta, B, C)), strict=True)
+    y = torch.cat([_mixed(u, delta, A, B, C) for u, delta, B, C in parts])
+    return skip_and_gate(y, u, D, z)
+
+
+def _mixed(u, delta, A, B, C):
+    """The sum over the states of C h: (B, D, L)."""
     decay = torch.exp(delta[:, :, None] * A[:, :, None])  # (B, D, N, L)
     drive = (delta * u)[:, :, None] * B[:, None]
-    h = _Recurrence.apply(decay, drive)
-    return skip_and_gate((h * C[:, None]).sum(2), u, D, z)
+    return (_Recurrence.apply(decay, drive) * C[:, None]).sum(2)
