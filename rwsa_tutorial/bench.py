@@ -115,18 +115,18 @@ def time_scan(engine, inputs, backward=False, rounds=5):
     return best_of({engine: lambda: run(engine)}, rounds, inputs.grad_output.device)[engine][0]
 
 
-def best_of(tasks, rounds, device="cpu", patience=None, tick=lambda: None):
+def best_of(tasks, rounds, device="cpu", patience=None, tick=lambda: None, least=1):
     """Time functions in turn: name -> (best seconds of a call, rounds taken).
 
     tasks: name -> function without arguments. A call of under 10 ms is repeated within a round; a
-    task that has taken more than its `patience` (name -> seconds) takes no further round. tick:
-    called after each round.
+    task that has taken more than its `patience` (name -> seconds) takes no further round, once it
+    has had `least`. tick: called after each round.
     """
     best, taken = dict.fromkeys(tasks, math.inf), dict.fromkeys(tasks, 0)
     calls, spent = dict.fromkeys(tasks, 1), dict.fromkeys(tasks, 0.0)
     for _ in range(rounds):
         for name, run in tasks.items():
-            if patience and spent[name] > patience[name]:
+            if patience and spent[name] > patience[name] and taken[name] >= least:
                 continue
             machine.wait_for(device)
             start = time.perf_counter()
@@ -306,8 +306,8 @@ def network_rows(engines=("auto",), rounds=5, device="cpu", patience=PATIENCE, t
     """Enhancement of 10 s by nano and XS, and a training step of XS: a row (dict) for each.
 
     Each is measured in a process of its own, whose peak memory is given; weights are random. On a
-    GPU there is a training step of batch 8 as well. What has taken twice `patience` takes no
-    further round.
+    GPU there is a training step of batch 8 as well. What has taken `patience` seconds and two
+    rounds takes no further one.
     """
     tasks = {
         "enhance 10 s, nano": (_enhance, "nano", 10),
@@ -322,7 +322,7 @@ def network_rows(engines=("auto",), rounds=5, device="cpu", patience=PATIENCE, t
         for case, task in tasks.items():
             row = {"table": "network", "case": case, "engine": engine, "not_measured": unable}
             if unable is None:
-                row |= machine.in_fresh_process(*task, engine, rounds, device, 2 * patience)
+                row |= machine.in_fresh_process(*task, engine, rounds, device, patience)
             rows.append(row)
             tick()
     return rows
@@ -369,7 +369,7 @@ def _train(variant, batch, engine, rounds, device, patience):
 
 
 def _network_row(run, rounds, device, patience):
-    seconds, taken = best_of({"": run}, rounds, device, {"": patience})[""]
+    seconds, taken = best_of({"": run}, rounds, device, {"": patience}, least=2)[""]
     return {"seconds": seconds, "rounds": taken, "memory_bytes": machine.peak(device)}
 
 
