@@ -158,6 +158,10 @@ def test_slow_tasks_leave_and_quick_ones_are_repeated(monkeypatch):
     assert best["quick"] == (pytest.approx(0.004), 4)
     turns = ["slow", "quick", "slow", *["quick"] * 3, *["quick"] * 3, *["quick"] * 3]
     assert log == turns
+    # after one round the patience is spent, but two are asked for; there is no third
+    tasks = {"slow": task("slow", [3.0, 2.0, 1.0])}
+    best = bench.best_of(tasks, 4, patience={"slow": 2.5}, least=2)
+    assert best["slow"] == (pytest.approx(2.0), 2)
 
 
 def test_the_reason_stands_where_an_engine_cannot_run(alike, monkeypatch):
@@ -267,8 +271,11 @@ def test_the_network_is_measured_on_the_engine_that_is_asked_for(monkeypatch, no
         "rwsa_tutorial.layers.mamba.selective_scan",
         lambda *a, backend, **k: engines.append(backend) or loop(*a, backend="auto", **k),
     )
+    steps, total = [], bench.total
+    monkeypatch.setattr(bench, "total", lambda losses: steps.append(1) or total(losses))
     rows = bench.network_rows(["parallel"], rounds=1)
     assert set(engines) == {"parallel"}
+    assert len(steps) == 2  # one whole step to compile, and the one that is timed
     assert lengths == [SAMPLE_RATE, 10 * SAMPLE_RATE] * 2  # to compile, and what is timed
     assert [row["case"].split(",")[0] for row in rows] == ["enhance 10 s"] * 2 + ["training step"]
     for row in rows[:2]:
