@@ -37,6 +37,7 @@ lab: $(INSTALLED) ## open the first lesson in JupyterLab
 		$(if $(PORT),--port=$(PORT)) $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 test: $(INSTALLED) $(REFERENCE) $(INTERPRETER) lint ## lint, then run every test and every notebook
+	@$(PY) -m rwsa_tutorial.compiled  # or the first notebook would tell of it where nbval compares
 	@$(PY) -m pytest --nbval-lax --nbval-cell-timeout=300 $(ARGS) notebooks tests
 
 lint: $(INSTALLED) ## ruff (lint and format, notebooks too) and the quick notebook gates
