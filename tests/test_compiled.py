@@ -325,6 +325,23 @@ def test_a_mistake_in_one_gradient_of_the_mixer_is_caught(monkeypatch, place, na
     assert far_mixer(layer, x, normal(2, 70, 16, seed=1)).keys() == {caught}, name
 
 
+def test_states_are_kept_for_gradients_only(monkeypatch):
+    right, kept = mixer.scan.forward, []
+
+    def forward(*arguments):
+        kept.append(arguments[-1])
+        return right(*arguments)
+
+    monkeypatch.setattr(mixer.scan, "forward", forward)
+    layer, x = random_mixer(16, torch.float32), normal(1, 5, 16).float()
+    layer(x)
+    with torch.no_grad():
+        layer(x)
+    with torch.inference_mode():
+        layer(x)
+    assert kept == [True, False, False]
+
+
 # Where the kernels are used, and where not
 
 

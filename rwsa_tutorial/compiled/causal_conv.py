@@ -92,7 +92,7 @@ def _backward(x, weight, bias, dout, dx, dweight, dbias, strides, shape):
                     g = g + w * load(da, (t + past - k) * LANES)
                 store(tile, t * LANES, g)
             send(tile, dx, strides[2], b, t0, steps, d0, lanes)
-            for t in range(past - 1, -1, -1):  # from the end: a short chunk may overlap itself
+            for t in range(past - 1, -1, -1):  # from the end: many taps overlap
                 store(da, (CHUNK + t) * LANES, load(da, t * LANES))
 
 

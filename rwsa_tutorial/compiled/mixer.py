@@ -28,14 +28,12 @@ def _channels(x):
 
 class _Mixer(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, w_in, w_conv, b_conv, w_x, w_dt, b_dt, A, D, w_out):
+    def forward(ctx, keep, x, w_in, w_conv, b_conv, w_x, w_dt, b_dt, A, D, w_out):
         N = A.shape[1]
         xz, u, dbc, delta = _prepare(x, w_in, w_conv, b_conv, w_x, w_dt, N)
         _, B, C = _channels(dbc).split([w_dt.shape[1], N, N], dim=1)
         z = _channels(xz)[:, len(A) :]
-        y, states = scan.forward(
-            _channels(u), _channels(delta), A, B, C, D, z, b_dt, True, any(ctx.needs_input_grad)
-        )
+        y, states = scan.forward(_channels(u), _channels(delta), A, B, C, D, z, b_dt, True, keep)
         ctx.save_for_backward(x, w_in, w_conv, b_conv, w_x, w_dt, b_dt, A, D, w_out, states)
         return _channels(y) @ w_out.T
 
@@ -62,6 +60,7 @@ class _Mixer(torch.autograd.Function):
             before, w_conv, b_conv, _channels(du), dx=dbefore
         )
         return (
+            None,
             dxz @ w_in,
             _outer(dxz, x),
             dw_conv,
@@ -83,6 +82,7 @@ def _outer(gradient, x):
 def mix(x, mixer):
     """`MambaMixer.forward`, differentiable. x: (B, L, width), float32 or float64."""
     return _Mixer.apply(
+        torch.is_grad_enabled(),  # inside the function it would always be off
         x,
         mixer.in_proj.weight,
         mixer.conv1d.weight[:, 0],

@@ -312,11 +312,10 @@ def _blocked(A):
 
 class _Scan(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, *inputs):
-        *tensors, softplus = inputs
+    def forward(ctx, keep, softplus, *tensors):
         kind = working_type(*tensors)
         parts = [None if x is None else x.detach().to(kind) for x in tensors]
-        out, states = forward(*parts, softplus, any(ctx.needs_input_grad))
+        out, states = forward(*parts, softplus, keep and any(ctx.needs_input_grad))
         ctx.save_for_backward(*tensors, states)
         ctx.softplus = softplus
         return out.to(tensors[0].dtype)
@@ -327,11 +326,11 @@ class _Scan(torch.autograd.Function):
         *tensors, states = ctx.saved_tensors
         parts = [None if x is None else x.to(states.dtype) for x in tensors]
         grads = backward(*parts, ctx.softplus, states, dout.to(states.dtype))
-        return *(
-            None if x is None else g.to(x.dtype) for x, g in zip(tensors, grads, strict=True)
-        ), None
+        grads = (None if x is None else g.to(x.dtype) for x, g in zip(tensors, grads, strict=True))
+        return None, None, *grads
 
 
 def scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus):
     """Compiled scan, differentiable in every tensor. Arguments as in `selective_scan`."""
-    return _Scan.apply(u, delta, A, B, C, D, z, delta_bias, delta_softplus)
+    keep = torch.is_grad_enabled()  # inside the function it would always be off
+    return _Scan.apply(keep, delta_softplus, u, delta, A, B, C, D, z, delta_bias)
