@@ -104,17 +104,6 @@ class ScanInputs:
         return tensors + output, 3 * tensors + 2 * output
 
 
-def time_scan(engine, inputs, backward=False, rounds=5):
-    """Seconds that one engine takes on `ScanInputs`: the best of `rounds`, compilation excluded.
-
-    backward: the gradients of all tensors as well. Raises ValueError, as `selective_scan`, where
-    the engine cannot run.
-    """
-    run = inputs.both if backward else inputs.forward
-    inputs.part(0, 2).both(engine)  # compiles
-    return best_of({engine: lambda: run(engine)}, rounds, inputs.grad_output.device)[engine][0]
-
-
 def best_of(tasks, rounds, device="cpu", patience=None, tick=lambda: None, least=1):
     """Time functions in turn: name -> (best seconds of a call, rounds taken).
 
