@@ -86,10 +86,11 @@ class Mixtures:
             speech = self._crop("speech", rng)
         noise = self._tilt(self._crop("noise", rng), rng, 6)
         if rng.random() < 0.4:
-            noise = mix(noise, self._tilt(self._crop("noise", rng), rng, 6), rng.uniform(-6, 6))
+            other = self._tilt(self._crop("noise", rng), rng, 6)
+            noise = mix(noise, other, rng.uniform(-6, 6))[1]
         if rng.random() < 0.5:
             speech = self._tilt(speech, rng, 4)
-        return speech, mix(speech, noise, rng.uniform(*self.snr_db))
+        return mix(speech, noise, rng.uniform(*self.snr_db))
 
     def batch(self, indices):
         """Clean and noisy (B, samples) float32, brought to the noisy one's unit power."""

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from rwsa_tutorial import training
-from rwsa_tutorial.corpora.mixing import mix
 from rwsa_tutorial.features import analyse
 from rwsa_tutorial.losses import (
     WEIGHTS,
@@ -47,24 +46,6 @@ def data(tmp_path_factory):
             )
     (folder / "index.json").write_text(json.dumps({"clips": clips}))
     return folder
-
-
-@pytest.mark.parametrize("snr_db", [-20.0, -5.0, 0.0, 12.5])
-def test_mix_meets_the_snr(snr_db):
-    rng = np.random.default_rng(1)
-    speech, noise = rng.standard_normal(4000), 7 * rng.standard_normal(4000)
-    added = mix(speech, noise, snr_db) - speech
-    got = 10 * np.log10(np.sum(speech**2) / np.sum(added**2))
-    assert abs(got - snr_db) < 1e-6
-    assert np.corrcoef(added, noise)[0, 1] > 1 - 1e-9
-
-
-def test_mix_of_silence_and_of_different_lengths():
-    noise = np.ones(10)
-    assert np.array_equal(mix(np.zeros(10), noise, 5), noise)
-    assert np.array_equal(mix(noise, np.zeros(10), 5), noise)
-    with pytest.raises(ValueError, match="differ in length"):
-        mix(noise, np.ones(9), 5)
 
 
 def test_examples_depend_on_seed_and_index_alone(data):

@@ -153,7 +153,7 @@ def mix_pair(speech: np.ndarray, noise: np.ndarray, snr_db: float) -> tuple[np.n
     Raises ValueError if the sum would clip.
     """
     clean = noises.unit(speech) * 10 ** (SPEECH_LEVEL_DB / 20)
-    noisy = mix(clean, noise, snr_db)
+    clean, noisy = mix(clean, noise, snr_db)
     if max(np.abs(clean).max(), np.abs(noisy).max()) > 0.95:
         raise ValueError(
             f"the noise has strokes that would clip at {snr_db} dB; choose a higher SNR"
