@@ -6,7 +6,8 @@
 adds parts of five minutes to what `rwsa_tutorial.corpora.recorded` has packed in OUT; parts
 already there are skipped, so the command can be repeated after an interruption. Needs the
 extra ``render``. Kokoro-82M and Pico are both under Apache-2.0, and so their speech may be
-passed on. The voices in `HELD_OUT` never train: the example pairs are spoken by them.
+passed on. The voices of `held_out()` never train: they speak the example pairs and whatever is
+scored in the mini corpora.
 """
 
 from __future__ import annotations
@@ -23,14 +24,32 @@ import numpy as np
 
 from .packing import RATE, Clip, assemble, has_part, save_part
 
-HELD_OUT = ("af_heart", "am_michael", "bf_emma", "bm_george", "af_nova", "ff_siwis")
+EXAMPLE_VOICES = ("af_heart", "am_michael", "bf_emma", "bm_george", "af_nova", "ff_siwis")
+
 LICENCE = {
     "kokoro": "Apache-2.0 (Kokoro-82M, hexgrad); sentences of the tutorial",
     "pico": "Apache-2.0 (SVOX Pico, through py-nanotts); sentences of the tutorial",
 }
-LANGUAGE = {"a": "en-us", "b": "en-gb", "e": "es", "f": "fr-fr", "i": "it", "p": "pt-br"}
+# By a voice's first letter. Japanese and Chinese voices speak English too, with an accent.
+LANGUAGE = {"a": "en-us", "b": "en-gb", "e": "es", "f": "fr-fr", "h": "hi", "i": "it", "p": "pt-br"}
+LANGUAGE |= {"j": "en-us", "z": "en-us"}
 PART_MINUTES = 5.0
 NEEDS = "rendering needs more packages: pip install -e '.[render]', then run again"
+
+
+def held_out() -> frozenset[str]:
+    """Kokoro's voices that training must not hear: those of the examples and of scored clips."""
+    from .render import plan
+
+    scored = {
+        voice.removeprefix("kokoro:")
+        for about in plan.PLANS.values()
+        for split, part in about.splits.items()
+        for voice in part.voices + part.talkers
+        if split != "train" and voice.startswith("kokoro:")
+    }
+    return frozenset(EXAMPLE_VOICES) | scored
+
 
 # --- Sentences ------------------------------------------------------------------------------
 
@@ -238,7 +257,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if chosen.engine == "kokoro":
             engine = KokoroEngine(chosen.out / "cache", chosen.threads)
-            voices = [name for name in engine.voices if name[0] in "ab" and name not in HELD_OUT]
+            kept = held_out()
+            voices = [name for name in engine.voices if name[0] in "ab" and name not in kept]
 
             def say(text, voice, rng):
                 return engine.say(text, voice, rng.uniform(0.85, 1.2))

@@ -1,0 +1,1 @@
+"""How the mini corpora are made: texts, voices, noises, rooms, and what goes into which split."""

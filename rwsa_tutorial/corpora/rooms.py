@@ -1,0 +1,43 @@
+"""Rooms: impulse responses of boxes by the image source method (pyroomacoustics)."""
+
+import numpy as np
+
+RATE = 16000
+
+
+def response(
+    size: tuple[float, float, float], seconds: float, distance: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Impulse response (n,) between two random places of a room, 16 kHz, direct sound of height 1.
+
+    size: length, width and height in metres. seconds: reverberation time (60 dB). distance: from
+    source to microphone in metres. The direct sound comes first: sample 0 is its peak.
+
+    Raises ValueError when the room cannot be so dry or so small, and ModuleNotFoundError without
+    pyroomacoustics (extra ``render``).
+    """
+    import pyroomacoustics
+
+    size = np.asarray(size, dtype=float)
+    if distance >= size[:2].min() - 1:
+        raise ValueError(f"{distance} m between source and microphone do not fit into {size} m")
+    absorption, order = pyroomacoustics.inverse_sabine(seconds, size)
+    room = pyroomacoustics.ShoeBox(
+        size, fs=RATE, materials=pyroomacoustics.Material(absorption), max_order=min(order, 25)
+    )
+    middle = np.append(size[:2] / 2 + rng.uniform(-0.3, 0.3, 2), 1.4)
+    angle = rng.uniform(0, 2 * np.pi)
+    step = distance / 2 * np.array([np.cos(angle), np.sin(angle), 0.1])
+    room.add_source(middle + step)
+    room.add_microphone(middle - step)
+    room.compute_rir()
+    wave = np.asarray(room.rir[0][0])
+    wave = wave[np.argmax(np.abs(wave)) :]
+    return wave / wave[0]
+
+
+def in_room(wave: np.ndarray, impulse: np.ndarray) -> np.ndarray:
+    """A wave (n,) as the microphone hears it: convolved with a response, as long as before."""
+    size = len(wave) + len(impulse) - 1
+    spectrum = np.fft.rfft(wave, size) * np.fft.rfft(impulse, size)
+    return np.fft.irfft(spectrum, size)[: len(wave)]
