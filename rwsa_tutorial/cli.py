@@ -343,7 +343,7 @@ def plan_enhancement(inputs, output, force=False):
 
 def _find(text, output):
     """Recordings meant by one input: list of (path, name below the output folder)."""
-    from rwsa_tutorial.evaluation import recordings
+    from rwsa_tutorial.corpora.pairs import recordings
 
     path = Path(text)
     if path.is_file():

@@ -8,6 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from rwsa_tutorial import audio
+from rwsa_tutorial.corpora.pairs import paired_files
 from rwsa_tutorial.enhance import enhance
 from rwsa_tutorial.metrics import METRICS, score
 from rwsa_tutorial.paths import whole_file
@@ -15,40 +16,20 @@ from rwsa_tutorial.paths import whole_file
 SIGNALS = ("noisy", "enhanced")
 
 
-def recordings(folder):
-    """All WAV, FLAC, OGG and MP3 files below a folder, sorted; hidden ones are left out."""
-    return sorted(
-        path
-        for path in Path(folder).rglob("*")
-        if path.suffix.lower() in audio.EXTENSIONS
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
-
-
 def pair_folders(clean, noisy):
-    """Pair the recordings of two folders by equal name; the extension may differ.
+    """Pair the recordings of two folders by equal name (the extension may differ) or by fileid_N.
 
     Args:
         clean, noisy: folders; sub-folders count as part of the name.
 
     Returns:
-        list of (clean path, noisy path), sorted by name.
+        list of (clean path, noisy path), sorted by name; see `corpora.pairs.paired_files`.
 
     Raises:
-        ValueError: in words: a folder is missing or empty, a file has no partner (all are
-            listed), or two files of one folder have the same name.
+        ValueError: in words: a folder is missing or empty, files have no partner (their number,
+            and the first of each side), or two files of one folder have the same name.
     """
-    named = {"clean": _by_name(clean, "clean"), "noisy": _by_name(noisy, "noisy")}
-    alone = [
-        f"{path} (no {other} file of this name)"
-        for this, other in (("clean", "noisy"), ("noisy", "clean"))
-        for name, path in named[this].items()
-        if name not in named[other]
-    ]
-    if alone:
-        raise ValueError(f"{len(alone)} file(s) without a partner: {', '.join(alone)}.")
-    return [(path, named["noisy"][name]) for name, path in named["clean"].items()]
+    return paired_files(clean, noisy)
 
 
 def evaluate(pairs, model=None, metrics=METRICS, *, problems=None, progress=True):
@@ -146,21 +127,6 @@ def write_csv(path, rows):
         writer = csv.DictWriter(file, ["file", "signal", *_score_names(rows)])
         writer.writeheader()
         writer.writerows(rows)
-
-
-def _by_name(folder, role):
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ValueError(f"There is no folder {folder} with the {role} recordings.")
-    named = {}
-    for path in recordings(folder):
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        if name in named:
-            raise ValueError(f"{named[name]} and {path} have the same name: which one is meant?")
-        named[name] = path
-    if not named:
-        raise ValueError(f"{folder} holds no {', '.join(audio.EXTENSIONS)} files.")
-    return named
 
 
 def _score(clean_path, noisy_path, model, metrics):
