@@ -26,6 +26,7 @@ _PUBLIC = {
     "scan_backends": "scan",
     "enhance": "enhance",
     "score": "metrics",
+    "load_corpus": "corpora",
 }
 __all__ = sorted(_PUBLIC)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from rwsa_tutorial import audio
+from rwsa_tutorial.corpora.corpus import Pair
 from rwsa_tutorial.corpora.pairs import paired_files
 from rwsa_tutorial.enhance import enhance
 from rwsa_tutorial.metrics import METRICS, score
@@ -36,7 +36,8 @@ def evaluate(pairs, model=None, metrics=METRICS, *, problems=None, progress=True
     """Score every noisy recording and, given a model, what the model makes of it.
 
     Args:
-        pairs: list of (clean path, noisy path), for example from `pair_folders`.
+        pairs: list of `corpora.corpus.Pair`, for example ``load_corpus("mini-vb").pairs("test")``,
+            or of (clean path, noisy path), for example from `pair_folders`.
         model: as for `enhance`; None scores the recordings as they are.
         metrics: which scores, any of `METRICS`.
         problems: a list that collects a line for each pair that cannot be scored, so that the
@@ -45,21 +46,20 @@ def evaluate(pairs, model=None, metrics=METRICS, *, problems=None, progress=True
 
     Returns:
         list of dict: {"file", "signal": "noisy" | "enhanced", and each score: float or None};
-        "file" is the noisy one's path below the folder that all share, without its extension.
+        "file" is the pair's name; of two paths, the noisy one's below the folder that all share,
+        without its extension.
 
     Raises:
         ValueError: in words, with the name of the file: unreadable, not mono, unequal rates or
             lengths.
     """
     rows = []
-    pairs = [(Path(clean), Path(noisy)) for clean, noisy in pairs]
-    root = os.path.commonpath([noisy.parent for _, noisy in pairs]) if pairs else ""
-    for clean_path, noisy_path in tqdm(pairs, desc="scoring", unit="pair", disable=not progress):
-        name = noisy_path.relative_to(root).with_suffix("").as_posix()
+    for pair in tqdm(_named(pairs), desc="scoring", unit="pair", disable=not progress):
         try:
-            rows += [{"file": name} | row for row in _score(clean_path, noisy_path, model, metrics)]
+            rows += [{"file": pair.name} | row for row in _score(pair, model, metrics)]
         except (ValueError, OSError) as error:
-            words = str(error) if str(noisy_path) in str(error) else f"{noisy_path}: {error}"
+            where = str(pair.noisy if isinstance(pair.noisy, Path) else pair.clean)
+            words = str(error) if where in str(error) else f"{where}: {error}"
             if problems is None:
                 raise ValueError(words) from error
             problems.append(words)
@@ -129,11 +129,22 @@ def write_csv(path, rows):
         writer.writerows(rows)
 
 
-def _score(clean_path, noisy_path, model, metrics):
-    clean, rate = audio.read(clean_path)
-    noisy, noisy_rate = audio.read(noisy_path)
-    if rate != noisy_rate:
-        raise ValueError(f"{noisy_path} has {noisy_rate} Hz, {clean_path} {rate} Hz.")
+def _named(pairs):
+    """Paths become pairs, named by what distinguishes them."""
+    paths = [Path(pair[1]) for pair in pairs if not isinstance(pair, Pair)]
+    root = os.path.commonpath([path.parent for path in paths]) if paths else ""
+    return [
+        pair
+        if isinstance(pair, Pair)
+        else Pair(
+            Path(pair[1]).relative_to(root).with_suffix("").as_posix(), Path(pair[0]), Path(pair[1])
+        )
+        for pair in pairs
+    ]
+
+
+def _score(pair, model, metrics):
+    clean, noisy, rate = pair.read()
     rows = [{"signal": "noisy"} | score(clean, noisy, rate, metrics)]
     if model is not None:
         enhanced = enhance(noisy, rate, model, progress=False)

@@ -7,6 +7,7 @@ import pytest
 
 import rwsa_tutorial as rt
 from rwsa_tutorial import audio
+from rwsa_tutorial.corpora.corpus import Pair, Recipe
 from rwsa_tutorial.evaluation import evaluate, pair_folders, summary, table, write_csv
 
 CHEAP = ("ssnr", "estoi", "si_sdr")
@@ -146,6 +147,19 @@ def test_the_csv_holds_every_row_and_empty_cells_where_a_score_is_missing(tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"]
 
 
+def test_pairs_of_a_corpus_are_scored_as_their_files_are(folders):
+    clean, noisy = folders
+    pairs = [Pair(f"pair {n}", clean / f"{n}.flac", noisy / f"{n}.flac") for n in "ba"]
+    rows = evaluate(pairs, metrics=CHEAP)
+    assert [row["file"] for row in rows] == ["pair b", "pair a"]
+    by_files = {row["file"]: row for row in evaluate(pair_folders(clean, noisy), metrics=CHEAP)}
+    for row, name in zip(rows, "ba", strict=True):
+        assert {**row, "file": name} == by_files[name]
+    mixed = Pair("mixed", clean / "a.flac", Recipe(clean / "b.flac", 0, snr_db=3.0))
+    (row,) = evaluate([mixed], metrics=("si_sdr",))
+    assert row["si_sdr"] == pytest.approx(3.0, abs=0.5)  # two voices, hardly correlated
+
+
 def test_a_bad_pair_is_named_and_the_others_are_done(folders):
     clean, noisy = folders
     audio.write(noisy / "b.flac", speechlike(0.5), 16_000)
@@ -154,7 +168,7 @@ def test_a_bad_pair_is_named_and_the_others_are_done(folders):
     rows = evaluate(pairs, metrics=CHEAP, problems=problems)
     assert [row["file"] for row in rows] == ["a", "c"]
     assert len(problems) == 1
-    assert "b.flac" in problems[0] and "16000 samples, enhanced 8000" in problems[0]
+    assert "noisy/b.flac has 8000 samples" in problems[0] and "clean/b.flac 16000" in problems[0]
     with pytest.raises(ValueError, match="noisy/b.flac.*8000"):
         evaluate(pairs, metrics=CHEAP)
     audio.write(noisy / "b.flac", speechlike(2.0), 8_000)
