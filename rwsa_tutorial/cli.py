@@ -1,4 +1,4 @@
-"""The command line: rwsa check | enhance | evaluate | bench.
+"""The command line: rwsa check | enhance | evaluate | bench | data.
 
 Exit status 0: done; 1: `check` found that the course cannot run; 2: bad input, told in one line.
 """
@@ -40,6 +40,18 @@ A score that is not defined for a pair is shown as missing and left out of the m
   rwsa bench --levels xs --batches 1 8 32     every scan of XS, with its bandwidth
 
 Close other programs first. An engine that cannot run here is listed with the reason.
+""",
+    "data": """examples:
+  rwsa data status
+  rwsa data get dns2020
+  rwsa data get vb-demandex --yes              in a script: you agree to the licence
+  rwsa data get vb-demandex --from ~/Downloads      archives that are here already
+  rwsa data get vb-demandex --from https://mirror.example/vb/ --to /big/disk
+  rwsa data get ears-wham --from EARS WHAM48kHz --recipe test.csv
+
+A run that was cut short goes on with the same command. The corpora lie in the folder that
+RWSA_CORPORA names, or in your own data folder; status shows it. A file SHA256SUMS beside the
+archives of a mirror is checked against. What --from does not have is fetched from its own address.
 """,
 }
 
@@ -159,6 +171,34 @@ def _parser():
     command.add_argument("--csv", metavar="FILE", help="write the figures there as well")
     command.add_argument("--plot", metavar="FILE", help="draw the engines' times (png, pdf, svg)")
     command.add_argument("--force", action="store_true", help="replace an existing FILE")
+
+    command = add("data", None, "fetch the paper's corpora, and say which are here")
+    what = command.add_subparsers(dest="what", required=True, metavar="get|status")
+    get = what.add_parser("get", help="fetch a corpus: vb-demandex, dns2020 or ears-wham")
+    get.add_argument("name", metavar="NAME", help="vb-demandex, dns2020 or ears-wham")
+    get.add_argument(
+        "--from",
+        dest="given",
+        nargs="+",
+        default=[],
+        metavar="SOURCE",
+        help="archives, folders, or addresses; one that ends in / is a mirror",
+    )
+    get.add_argument(
+        "--sha256", nargs="+", default=[], metavar="FILE=SUM", help="checksums of archives"
+    )
+    get.add_argument("--yes", action="store_true", help="agree to the licence without being asked")
+    get.add_argument(
+        "--splits",
+        nargs="+",
+        choices=("train", "valid", "test"),
+        help="of ears-wham, which to mix (default: test)",
+    )
+    get.add_argument("--recipe", metavar="CSV", help="of ears-wham, mixtures to rebuild: test.csv")
+    status = what.add_parser("status", help="say which corpora are here, whole or in part")
+    for part, run in ((get, _data_get), (status, _data_status)):
+        part.add_argument("--to", metavar="DIR", help="folder of the corpora (see above)")
+        part.set_defaults(run=run)
     return parser
 
 
@@ -265,6 +305,30 @@ def _bench(options):
         with whole_file(plot) as part:
             fig.savefig(part, dpi=150)
         print(f"Drawn in {plot}.")
+    return 0
+
+
+def _data_get(options):
+    from rwsa_tutorial.corpora import command
+
+    more = {key: value for key in ("splits", "recipe") if (value := getattr(options, key))}
+    if more and options.name != "ears-wham":
+        raise ValueError(f"--{' and --'.join(more)} is for ears-wham alone.")
+    command.get(
+        options.name,
+        to=options.to,
+        given=options.given,
+        sha256=options.sha256,
+        yes=options.yes,
+        **more,
+    )
+    return 0
+
+
+def _data_status(options):
+    from rwsa_tutorial.corpora import command
+
+    print(command.status(options.to))
     return 0
 
 
