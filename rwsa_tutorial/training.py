@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from .corpora.mixing import mix
-from .features import HOP, SAMPLE_RATE, analyse, gain, synthesise
+from .corpora.datasets import Mixtures
+from .corpora.packing import sounds
+from .features import HOP, SAMPLE_RATE, analyse, synthesise
 from .losses import WEIGHTS, enhancement_losses, total
 from .metrics import si_sdr
 from .model import build_model, count_parameters
@@ -28,85 +29,33 @@ from .paths import whole_file
 from .weights import save_weights
 
 
-class Mixtures:
-    """Clean and noisy crops out of a folder packed by `rwsa_tutorial.corpora.recorded`.
+def mixtures(folder, split, examples, samples, seed=0):
+    """The examples of a folder packed by `rwsa_tutorial.corpora.recorded`: `datasets.Mixtures`.
 
-    split: "train" or "valid". Example i depends on the seed and on i alone. Speakers, and
-    kinds of noise, are drawn by the root of how much there is of each; the SNR is uniform between
-    -5 and 15 dB.
+    split: "train" or "valid". The SNR is uniform between -5 and 15 dB.
     Raises FileNotFoundError when the folder is not packed.
     """
+    return Mixtures(
+        **sounds(folder, split),
+        examples=examples,
+        samples=samples,
+        seed=seed,
+        speech_tilt_db=4,
+        noise_tilt_db=6,
+        second_noise=0.4,
+    )
 
-    snr_db = (-5.0, 15.0)
 
-    def __init__(self, folder, split, samples, seed=0):
-        folder = Path(folder)
-        if not (folder / "index.json").exists():
-            raise FileNotFoundError(
-                f"{folder} holds no index.json; gather data first: "
-                f"python -m rwsa_tutorial.corpora.recorded {folder}"
-            )
-        clips = json.loads((folder / "index.json").read_text())["clips"]
-        self.waves = {s: np.load(folder / f"{s}.npy", mmap_mode="r") for s in ("speech", "noise")}
-        self.samples, self.seed = samples, seed
-        self.groups = {"speech": {}, "noise": {}}
-        for clip in clips:
-            if clip["split"] == split and clip.get("snr_db", 99) >= 30:
-                name = clip["speaker"] if clip["set"] == "speech" else Path(clip["file"]).name
-                key = clip["package"] + "/" + name.split("#")[0]
-                self.groups[clip["set"]].setdefault(key, []).append(clip)
-        self.weights = {}
-        for kind, groups in self.groups.items():
-            amount = np.array([sum(c["length"] for c in clips) for clips in groups.values()])
-            self.weights[kind] = np.sqrt(amount) / np.sqrt(amount).sum()
-
-    def _crop(self, kind, rng):
-        groups = list(self.groups[kind].values())
-        clips = groups[rng.choice(len(groups), p=self.weights[kind])]
-        clip = clips[rng.integers(len(clips))]
-        start = clip["start"] + rng.integers(max(1, clip["length"] - self.samples + 1))
-        end = min(start + self.samples, clip["start"] + clip["length"])
-        wave = self.waves[kind][start:end].astype(np.float64) / 32768
-        before = rng.integers(self.samples - len(wave) + 1)
-        return np.pad(wave, (before, self.samples - len(wave) - before))
-
-    def _tilt(self, wave, rng, most_db):
-        """A random smooth change of the spectrum, as another microphone would make it."""
-        knots = rng.uniform(-most_db, most_db, 6)
-        spectrum = np.fft.rfft(wave)
-        octave = np.log2(np.linspace(1, 128, len(spectrum)))
-        curve = np.interp(octave, np.linspace(0, 7, 6), knots)
-        return np.fft.irfft(spectrum * 10 ** (curve / 20), len(wave))
-
-    def example(self, index):
-        """Example `index` of the endless sequence: clean, noisy, each (samples,) float64."""
-        rng = np.random.default_rng([self.seed, index])
-        speech = self._crop("speech", rng)
-        while np.sqrt(np.mean(np.square(speech))) < 0.01:  # a pause, or nearly
-            speech = self._crop("speech", rng)
-        noise = self._tilt(self._crop("noise", rng), rng, 6)
-        if rng.random() < 0.4:
-            other = self._tilt(self._crop("noise", rng), rng, 6)
-            noise = mix(noise, other, rng.uniform(-6, 6))[1]
-        if rng.random() < 0.5:
-            speech = self._tilt(speech, rng, 4)
-        return mix(speech, noise, rng.uniform(*self.snr_db))
-
-    def batch(self, indices):
-        """Clean and noisy (B, samples) float32, brought to the noisy one's unit power."""
-        clean, noisy = (
-            torch.from_numpy(np.stack(x)).float()
-            for x in zip(*(self.example(i) for i in indices), strict=True)
-        )
-        level = gain(noisy)
-        return clean * level, noisy * level
+def batch_of(data, indices):
+    """Clean and noisy (B, samples) of these examples."""
+    return tuple(torch.stack(x) for x in zip(*(data[i] for i in indices), strict=True))
 
 
 def _validate(model, data, count, device):
     """Mean SI-SDR gain in dB over the first `count` validation mixtures, one at a time."""
     gains = []
     for i in range(count):
-        clean, noisy = data.batch([i])
+        clean, noisy = batch_of(data, [i])
         with torch.inference_mode():
             mag, phase, _ = model(*analyse(noisy.to(device)))
             wave = synthesise(mag, phase, length=noisy.shape[1]).cpu()
@@ -177,8 +126,8 @@ def train(
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     samples = HOP * (frames - 1)
     training, validation = (
-        Mixtures(data, "train", samples, seed),
-        Mixtures(data, "valid", 4 * SAMPLE_RATE, seed),
+        mixtures(data, "train", steps * batch, samples, seed),
+        mixtures(data, "valid", valid, 4 * SAMPLE_RATE, seed),
     )
     weights = {
         **WEIGHTS,
@@ -213,7 +162,7 @@ def train(
         for group in optimiser.param_groups:
             group["lr"] = lr * rate
         clean, noisy = (
-            x.to(device) for x in training.batch(range(step * batch, (step + 1) * batch))
+            x.to(device) for x in batch_of(training, range(step * batch, (step + 1) * batch))
         )
         if step < outer_steps:
             mag, phase = analyse(noisy)

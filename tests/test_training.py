@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from rwsa_tutorial import training
+from rwsa_tutorial.corpora.packing import sounds
 from rwsa_tutorial.features import analyse
 from rwsa_tutorial.losses import (
     WEIGHTS,
@@ -48,28 +49,27 @@ def data(tmp_path_factory):
     return folder
 
 
-def test_examples_depend_on_seed_and_index_alone(data):
-    first, again = (training.Mixtures(data, "train", 8000, seed=3) for _ in range(2))
-    again.example(0)
-    for a, b in zip(first.example(5), again.example(5), strict=True):
-        assert a.shape == (8000,) and np.array_equal(a, b)
-    other = training.Mixtures(data, "train", 8000, seed=4)
-    assert not np.array_equal(first.example(5)[0], other.example(5)[0])
-    assert not np.array_equal(first.example(5)[0], first.example(6)[0])
-
-
 def test_splits_do_not_share_a_clip(data):
-    clips = {}
-    for split in ("train", "valid"):
-        groups = training.Mixtures(data, split, 100).groups["speech"].values()
-        clips[split] = {c["start"] for group in groups for c in group}
-    assert len(clips["train"]) == 8 and len(clips["valid"]) == 2
-    assert not clips["train"] & clips["valid"]
+    clips = {split: sounds(data, split)["speech"] for split in ("train", "valid")}
+    starts = {split: {clip.start for clip in some} for split, some in clips.items()}
+    assert len(starts["train"]) == 8 and len(starts["valid"]) == 2
+    assert not starts["train"] & starts["valid"]
+    assert {clip.group for clip in clips["train"]} == {f"made-up/voice{i}" for i in range(3)}
+
+
+def test_packed_clips_are_read_out_of_the_flat_array(data):
+    flat = np.load(data / "noise.npy") / 32768
+    clip = sounds(data, "train")["noise"][2]
+    assert (clip.start, clip.stop) == (3 * RATE, 4 * RATE)
+    assert np.array_equal(clip.read(), flat[3 * RATE : 4 * RATE])
+    assert np.array_equal(clip.read(100, 200), flat[3 * RATE + 100 : 3 * RATE + 200])
+    assert len(clip.read(RATE - 10, RATE + 10)) == 10
 
 
 def test_batch_is_levelled_and_meets_the_range_of_snrs(data):
-    mixtures = training.Mixtures(data, "train", 8000)
-    clean, noisy = mixtures.batch(range(40))
+    mixtures = training.mixtures(data, "train", 40, 8000)
+    clean, noisy = training.batch_of(mixtures, range(40))
+    assert clean.shape == (40, 8000)
     torch.testing.assert_close(noisy.square().mean(1), torch.ones(40))
     snr = 10 * torch.log10(clean.square().mean(1) / (noisy - clean).square().mean(1))
     assert -5.01 < snr.min() < 0 and 10 < snr.max() < 15.01
@@ -123,15 +123,15 @@ def weights_of(path):
 
 def test_interrupted_and_resumed_is_the_same_run(data, tmp_path, monkeypatch):
     straight = weights_of(training.train(data, tmp_path / "straight", **QUICK))
-    batch = training.Mixtures.batch
+    batch_of = training.batch_of
 
-    def killed(self, indices):
-        if list(indices) == [3] and self.samples != 4 * RATE:
+    def killed(examples, indices):
+        if list(indices) == [3] and examples.samples != 4 * RATE:
             raise KeyboardInterrupt
-        return batch(self, indices)
+        return batch_of(examples, indices)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.Mixtures, "batch", killed)
+        patch.setattr(training, "batch_of", killed)
         with pytest.raises(KeyboardInterrupt):
             training.train(data, tmp_path / "broken", **QUICK)
     assert len((tmp_path / "broken" / "log.jsonl").read_text().splitlines()) == 1

@@ -130,16 +130,24 @@ class Clip:
     """A stretch of a sound file to be mixed: samples `start` to `stop` (None: the end).
 
     group: what is drawn before a clip is drawn, such as the voice or the kind of noise.
+    sample_rate: what the file must have, in Hz.
     """
 
     path: Path
     group: str
     start: int = 0
     stop: int | None = None
+    sample_rate: int = 16_000
 
     def read(self, start=0, stop=None):
-        """Some samples of the clip, counted from its own start: float32 (n,)."""
+        """Some samples of the clip, counted from its own start: float32 (n,).
+
+        Raises ValueError for another sample rate, and as `read_part` does.
+        """
         last = self.stop if stop is None else self.start + stop
         if self.stop is not None:
             last = min(last, self.stop)
-        return read_part(self.path, self.start + start, last)[0]
+        wave, rate, _ = read_part(self.path, self.start + start, last)
+        if rate != self.sample_rate:
+            raise ValueError(f"{self.path} has {rate} Hz, not {self.sample_rate}: resample it.")
+        return wave
