@@ -27,7 +27,7 @@ class Description:
     """What was measured of one split of a corpus, a row a pair.
 
     rows: dicts of "file", "seconds" and the `MEASURES`, None where missing. spectra: "clean" and
-    "noise" -> (pairs, 22) dB, see `measures.spectrum`. modulations: (pairs, 7) dB, of the noise.
+    "noise" -> (pairs, 26) dB, see `measures.spectrum`. modulations: (pairs, 7) dB, of the noise.
     means, squares: for each of `SIGNALS`, mean (pairs, 32) and mean outer product
     (pairs, 32, 32) of its log-mel frames, from which `distances` fits Gaussians; NaN for silence.
     """
@@ -173,7 +173,7 @@ def compare(corpora, split="test", limit=None, progress=True):
     """
     descriptions = [describe(corpus, split, limit, progress) for corpus in corpora]
     signals = SIGNALS if len(descriptions) > 1 else ()
-    return descriptions, [distances(descriptions, signal) for signal in signals]
+    return descriptions, [distances(descriptions, signal, progress=progress) for signal in signals]
 
 
 def run(corpora, csv=None, plot=None, split="test", limit=None, progress=True):

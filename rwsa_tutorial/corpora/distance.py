@@ -4,6 +4,7 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
+from tqdm import tqdm
 
 SIGNALS = ("clean", "noise", "noisy")
 
@@ -47,7 +48,7 @@ class Distances:
     chance: np.ndarray
 
 
-def distances(descriptions, signal="noisy", draws=200, seed=0):
+def distances(descriptions, signal="noisy", draws=100, seed=0, progress=False):
     """How far corpora lie apart by their log-mel spectra, and how much of that is chance.
 
     Of each corpus a Gaussian is fitted to the log-mel frames of all its recordings, a recording
@@ -66,8 +67,9 @@ def distances(descriptions, signal="noisy", draws=200, seed=0):
     Args:
         descriptions: from `describe`.
         signal: "clean", "noise" or "noisy".
-        draws: of random halves and random divisions.
+        draws: of random divisions; of halves, whose mean alone counts, at most 20.
         seed: of the draws.
+        progress: show a bar.
 
     Returns:
         Distances.
@@ -82,10 +84,16 @@ def distances(descriptions, signal="noisy", draws=200, seed=0):
     k = len(corpora)
     between, chance = np.zeros((k, k)), np.full((k, k), np.nan)
     halves = [
-        np.mean([_apart(*_divided(rng, *one, len(one[0]) // 2)) for _ in range(draws)])
+        np.mean([_apart(*_divided(rng, *one, len(one[0]) // 2)) for _ in range(min(draws, 20))])
         for one in corpora
     ]
-    for i, j in itertools.combinations(range(k), 2):
+    bar = tqdm(
+        list(itertools.combinations(range(k), 2)),
+        desc=f"distances, {signal}",
+        unit="pair",
+        disable=not progress,
+    )
+    for i, j in bar:
         between[i, j] = between[j, i] = _apart(corpora[i], corpora[j])
         both = [np.concatenate(parts) for parts in zip(corpora[i], corpora[j], strict=True)]
         drawn = [_apart(*_divided(rng, *both, len(corpora[i][0]))) for _ in range(draws)]

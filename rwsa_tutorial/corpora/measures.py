@@ -4,14 +4,15 @@ Every function takes a mono wave (n,) at 16 kHz, full scale 1. What is not defin
 (silence, no voice in it, too short) is None or NaN: missing, never a made-up number.
 """
 
-import warnings
+import math
 
 import numpy as np
 
 from ..features import SAMPLE_RATE
+from .mixing import loudness
 
-# Third-octave bands around 1 kHz, 50 Hz to 6.3 kHz: the highest that fits below 8 kHz.
-THIRD_OCTAVES = 1000 * 2.0 ** (np.arange(-13, 9) / 3)
+# Third-octave bands around 1 kHz, 20 Hz to 6.3 kHz: the highest that fits below 8 kHz.
+THIRD_OCTAVES = 1000 * 2.0 ** (np.arange(-17, 9) / 3)
 OCTAVES = 1000 * 2.0 ** np.arange(-4, 3)  # 63 Hz to 4 kHz
 MODULATIONS = 2.0 ** np.arange(-1, 6)  # octave bands of modulation, 0.5 to 32 Hz
 ENVELOPE_RATE = 200  # of the bands' intensities, in Hz
@@ -32,26 +33,18 @@ def ratio_db(signal, noise):
 def loudness_ratio_db(signal, noise):
     """How much louder the signal is than the noise, in dB: the difference of loudness in LUFS.
 
-    Loudness after ITU-R BS.1770-4, by pyloudnorm: weighted as the ear hears, pauses left out.
-    None where either is silent, fainter than -70 LUFS, or shorter than 0.4 s.
+    See `mixing.loudness`: weighted by frequency as the ear is, pauses left out. None where either
+    is silent or below -70 LUFS throughout.
     """
-    import pyloudnorm
-
-    meter = pyloudnorm.Meter(SAMPLE_RATE)
-    if len(signal) < meter.block_size * SAMPLE_RATE:
-        return None
-    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
-        warnings.simplefilter("ignore", RuntimeWarning)  # the mean of no blocks
-        loud, noise_loud = (meter.integrated_loudness(np.float64(x)) for x in (signal, noise))
-    ratio = loud - noise_loud
-    return float(ratio) if np.isfinite(ratio) else None
+    ratio = loudness(signal, SAMPLE_RATE) - loudness(noise, SAMPLE_RATE)
+    return ratio if math.isfinite(ratio) else None
 
 
 def spectrum(wave):
     """Long-term average spectrum: each third-octave band's share of the whole energy, in dB.
 
     One transform of the whole wave (n,); the bands are `THIRD_OCTAVES`, exact to the bin. A band
-    without energy, or a whole wave without, is NaN. Returns (22,).
+    without energy, or a whole wave without, is NaN. Returns (26,).
     """
     power, frequencies = _power(wave)
     edges = 2 ** (1 / 6)
@@ -88,7 +81,7 @@ def envelopes(wave):
     """
     from scipy import fft
 
-    size = fft.next_fast_len(len(wave))
+    size = fft.next_fast_len(len(wave) + SAMPLE_RATE // 10)  # so that the end is far from the start
     spec = fft.fft(np.asarray(wave, dtype=np.float64), size)
     frequencies = fft.fftfreq(size, 1 / SAMPLE_RATE)
     step = SAMPLE_RATE // ENVELOPE_RATE
@@ -130,8 +123,9 @@ def modulation(wave):
 
     Of each octave band's intensity I(t), the modulation index at frequencies in an octave around
     f is m = sqrt(2 * power of I in that octave) / mean of I, as for the modulation transfer
-    function (Houtgast and Steeneken 1985): 1 for a sine that takes the intensity down to 0. The
-    squares are averaged over the bands that hold at least a ten-thousandth of the energy.
+    function (Houtgast and Steeneken 1985): 1 for a sine that takes the intensity down to 0, more
+    for bursts. The squares are averaged over the bands that hold at least a ten-thousandth of
+    the energy.
 
     Returns:
         (7,): 20 log10 m in dB for `MODULATIONS`; NaN for octaves of which the wave holds less
@@ -181,35 +175,38 @@ def pitch(wave):
     return float(np.median(voiced)), float((above - below) / 2)
 
 
-def speaking_rate(wave):
-    """Syllable nuclei a second of speech, an estimate from the intensity alone.
+def syllables(wave):
+    """How many syllable nuclei there are, and in how many seconds of speech.
 
-    Intensity between 350 and 2800 Hz, where vowels are strong, smoothed to about 9 Hz; a nucleus
-    is a peak within 25 dB of the loudest (the 99th percentile) that rises at least 2 dB out of
-    its surroundings (after de Jong and Wempe 2009, who ask for voicing too). Speech is what lies
-    within 25 dB, with gaps up to 0.3 s: longer pauses do not count. In the six example sentences
-    it finds 95 % of the syllables, give or take 8 % a sentence: hurried ones merge. Good enough
-    to compare corpora, not speakers.
+    An estimate from the intensity alone, between 350 and 2800 Hz, where vowels are strong,
+    smoothed to about 9 Hz; a nucleus is a peak within 25 dB of the loudest (the 99th percentile)
+    that rises at least 2 dB out of its surroundings (after de Jong and Wempe 2009, who ask for
+    voicing too). Speech is what lies within 25 dB, with gaps up to 0.3 s: longer pauses do not
+    count. In the six example sentences it finds 95 % of the syllables, give or take 8 % a
+    sentence: hurried ones merge. Good enough to compare corpora, not speakers.
 
     Returns:
-        float, or None with less than half a second of speech.
+        (int, float): nuclei and seconds; (0, 0.0) for silence.
     """
     from scipy import ndimage, signal
 
     intensity = envelopes(wave)[3:6].sum(axis=0)
     if not intensity.any():
-        return None
+        return 0, 0.0
     smooth = ndimage.gaussian_filter1d(intensity, ENVELOPE_RATE * 0.015)
     level = 10 * np.log10(np.maximum(smooth, 1e-12 * smooth.max()))
     threshold = np.percentile(level, 99) - 25
-    speech = ndimage.binary_closing(
-        np.pad(level > threshold, ENVELOPE_RATE), np.ones(round(0.3 * ENVELOPE_RATE))
-    )
-    seconds = speech.sum() / ENVELOPE_RATE
-    if seconds < 0.5:
-        return None
+    # Padded, since closing would else take the ends for pauses.
+    loud = np.pad(level > threshold, ENVELOPE_RATE)
+    speech = ndimage.binary_closing(loud, np.ones(round(0.3 * ENVELOPE_RATE)))
     peaks, _ = signal.find_peaks(np.pad(level, 1, "minimum"), height=threshold, prominence=2)
-    return float(len(peaks) / seconds)
+    return len(peaks), float(speech.sum() / ENVELOPE_RATE)
+
+
+def speaking_rate(wave):
+    """Syllables a second of speech, by `syllables`; None with less than half a second of it."""
+    count, seconds = syllables(wave)
+    return count / seconds if seconds >= 0.5 else None
 
 
 def log_mel(wave):
