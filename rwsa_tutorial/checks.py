@@ -16,7 +16,7 @@ PYTHON_NEEDED = (3, 11)
 TORCH_NEEDED = (2, 8)
 MEMORY_NEEDED_GB = 2.0
 REQUIRED = ("numpy", "torch", "safetensors", "librosa", "soundfile", "soxr", "numba", "pystoi")
-REQUIRED += ("pyloudnorm", "matplotlib", "ipywidgets", "tqdm")
+REQUIRED += ("pyloudnorm", "matplotlib", "ipywidgets", "tqdm", "filelock", "platformdirs")
 OPTIONAL = {
     "pesq": "without it the PESQ score is missing (it needs a C compiler to install)",
     "jupyterlab": "without it the notebooks need another Jupyter front end",
