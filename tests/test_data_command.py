@@ -249,6 +249,19 @@ def test_get_from_a_mirror_and_from_unpacked_folders(site, archives, home, tmp_p
     assert len(load_corpus("vb-demandex").pairs("test")) == 3
 
 
+def test_an_archive_that_comes_cut_short_is_not_kept(site, archives, home, capsys):
+    """No checksum, and a length that the server has wrong: the archive itself tells."""
+    for part, content in archives.items():
+        site[f"/mirror/{part}.zip"] = content
+    site["/mirror/clean_train.zip"] = Served(archives["clean_train"], declare=-100)
+    command = ["get", "vb-demandex", "--yes", "--from", f"{site.url}/mirror/"]
+    assert rwsa(*command) == 2
+    assert "clean_train.zip is damaged" in capsys.readouterr().err
+    site["/mirror/clean_train.zip"] = archives["clean_train"]
+    assert rwsa(*command) == 0
+    assert states(capsys, "vb-demandex") == "complete"
+
+
 def test_files_without_a_partner(site, archives, home):
     hub(site, archives | {"noisy_test": zipped({NAMES[0]: sound(1)})})
     with pytest.raises(ValueError, match="2 file.s. without a partner.*Delete"):
@@ -295,6 +308,16 @@ def test_status_lists_every_corpus(home, capsys):
     assert all(str(home) in line for line in lines[4:])
     assert rwsa("status", "--to", home / "else") == 0
     assert str(home / "else" / "dns2020") in capsys.readouterr().out
+
+
+def test_mini_corpora_without_their_recordings_are_not_complete(
+    home, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("RWSA_DATA", str(tmp_path))
+    assert states(capsys, "mini-vb") == "absent"
+    (tmp_path / "mini" / "mini-vb").mkdir(parents=True)
+    (tmp_path / "mini" / "mini-vb" / "a.flac").write_bytes(b"")
+    assert states(capsys, "mini-vb") == "damaged"
 
 
 def dns(site, contents, plain=()):
@@ -364,7 +387,14 @@ def test_dns2020_wants_the_pointers_that_git_lists(site, home, few):
 
 
 @pytest.mark.parametrize("layout", ["repository.zip", "plain.zip", "checkout", "url"])
-def test_dns2020_from_what_is_here(site, home, few, tmp_path, layout):
+def test_dns2020_from_what_is_here(site, home, few, tmp_path, monkeypatch, layout):
+    real, unpacked = dns2020.unpack, []
+
+    def unpack(archive, target, keep):
+        real(archive, target, keep=keep)
+        unpacked.extend(path for path in target.rglob("*") if path.is_file())
+
+    monkeypatch.setattr(dns2020, "unpack", unpack)
     inside = "" if layout == "plain.zip" else f"DNS-Challenge/{dns2020.INSIDE}/"
     files = {inside + name: content for name, content in few.items()}
     if inside:
@@ -386,6 +416,7 @@ def test_dns2020_from_what_is_here(site, home, few, tmp_path, layout):
         assert (home / "dns2020" / name).read_bytes() == content
     assert fetching.state(home / "dns2020")[:2] == ("complete", 6)
     assert [path.name for path in (home / "dns2020").glob(".d*")] == []
+    assert len(unpacked) == (0 if layout == "checkout" else 6)  # and nothing of the rest
 
 
 def test_dns2020_from_what_is_not_the_test_set(home, few, tmp_path, monkeypatch):

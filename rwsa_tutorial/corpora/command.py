@@ -53,10 +53,11 @@ def status(to=None):
     for name, module in KNOWN.items():
         if module == "mini":
             folder = data_path("mini", name, must_exist=False)
-            found = data_path("mini", f"{name}.json", must_exist=False).is_file()
             files, size = fetching.contents(folder)
-            state = "complete" if found and files else "absent"
-            licence = mini.load(name).licence if found else ""
+            try:
+                state, licence = "complete", mini.load(name).licence
+            except (OSError, ValueError, KeyError):  # a recording or the manifest is not there
+                state, licence = ("damaged" if files else "absent"), ""
         else:
             folder = (fetching.home() if to is None else Path(to)) / name
             state, files, size = fetching.state(folder)

@@ -5,11 +5,12 @@ then each take is mixed (`mix_take`), in any number of runs.
 
 Source of the procedure: J. Richter et al., "EARS", Interspeech 2024, and the generating program of
 version 1 in github.com/sp-uhh/ears_benchmark. Version 2 of the corpus keeps the noise recordings
-of training, validation and test apart (issue 4 there). Its program could not be read from here.
-After those who build upon it, it takes WHAM!'s own division, in the order of WHAM!'s table, passes
-the speech through a high-pass filter at 75 Hz, and leaves out training clips below -55 LUFS. The
-draws here follow version 1, with those changes: the same procedure, but not surely the same 886
-mixtures. The authors' own test.csv gives those (`read_recipe`).
+of training, validation and test apart (issue 4 there). What else it changes is known here at second hand only, from
+programs that build upon it and from its sister EARS-Reverb: WHAM!'s own division is used, in the
+order of WHAM!'s table; speech passes a high-pass filter at 75 Hz; training clips below -55 LUFS
+are left out. The draws follow version 1 with those changes: the same procedure, but not surely
+the same 886 mixtures. The authors' own test.csv gives those (`read_recipe`), but for the noise's
+channel, which it does not name. They resample by torchaudio, this project by soxr.
 """
 
 import csv

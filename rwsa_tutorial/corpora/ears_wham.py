@@ -47,6 +47,7 @@ ADDRESSES = {
 }
 WHAM = "high_res_wham"
 TABLE = "high_res_metadata.csv"
+# EARS's licence as its README gives it; WHAM!'s as it is commonly cited, not read at its source.
 LICENCE_NAME = "CC BY-NC 4.0"
 LICENCE = """EARS-WHAM, mixed on this machine of
   speech: EARS (Richter et al.), https://github.com/facebookresearch/ears_dataset
