@@ -353,7 +353,7 @@ def test_its_own_table_is_a_recipe(made, given, tmp_path):
     assert first == again
 
 
-def test_the_authors_table_is_a_recipe(made, given, tmp_path):
+def test_the_authors_table_is_a_recipe(made, given, tmp_path, capsys):
     """It has no channel, and counts the noise from the start of the speech file."""
     results = []
     for columns in (ears_mixing.COLUMNS, ears_mixing.COLUMNS[:-1]):
@@ -372,6 +372,7 @@ def test_the_authors_table_is_a_recipe(made, given, tmp_path):
         del results[-1]["complete.json"]
     assert results[0] == results[1] and len(results[0]) == 29
     assert results[0] != found(made)  # another channel
+    assert capsys.readouterr().err.count("does not say which channel") == 1
 
 
 @pytest.mark.parametrize(
@@ -409,7 +410,7 @@ def test_from_the_addresses_of_the_authors(made, given, tmp_path, capsys):
         asked = sorted(path for path, _ in site.asked)
         assert asked == sorted(["/release", *(f"/{path.name}" for path in given.iterdir())])
     told = capsys.readouterr().err
-    assert "14 test mixtures; the authors have 886" in told and "--recipe rebuilds theirs" in told
+    assert "14 test mixtures; the authors have 886" in told and "--recipe takes their list" in told
     assert [path.name for path in (tmp_path / "ears-wham" / ".sources").glob(".d*/*")] == []
 
 

@@ -5,12 +5,13 @@ then each take is mixed (`mix_take`), in any number of runs.
 
 Source of the procedure: J. Richter et al., "EARS", Interspeech 2024, and the generating program of
 version 1 in github.com/sp-uhh/ears_benchmark. Version 2 of the corpus keeps the noise recordings
-of training, validation and test apart (issue 4 there). What else it changes is known here at second hand only, from
-programs that build upon it and from its sister EARS-Reverb: WHAM!'s own division is used, in the
-order of WHAM!'s table; speech passes a high-pass filter at 75 Hz; training clips below -55 LUFS
-are left out. The draws follow version 1 with those changes: the same procedure, but not surely
-the same 886 mixtures. The authors' own test.csv gives those (`read_recipe`), but for the noise's
-channel, which it does not name. They resample by torchaudio, this project by soxr.
+of training, validation and test apart (issue 4 there). What else it changes is known here at
+second hand only, from programs that build upon it and from its sister EARS-Reverb: WHAM!'s own
+division is used, in the order of WHAM!'s table; speech passes a high-pass filter at 75 Hz;
+training clips below -55 LUFS are left out. The draws follow version 1 with those changes: the same
+procedure, but not surely the same 886 mixtures. The authors' own test.csv gives those
+(`read_recipe`), but for the noise's channel, which it does not name. They resample by torchaudio,
+this project by soxr.
 """
 
 import csv
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import audio
+from .fetching import say
 from .mixing import loudness
 
 RATE = 48_000  # Hz, of EARS and of WHAM!'s unsegmented noise
@@ -151,6 +153,8 @@ def read_recipe(path, lengths):
         if lacking:
             raise ValueError(f"{path} has no column {', '.join(sorted(lacking))}.")
         own = "channel" in reader.fieldnames
+        if not own:
+            say(f"{path} does not say which channel of the noise was taken: it is the first here.")
         for line, row in enumerate(reader, 2):
             try:
                 speaker, name = row["speaker"], row["speech_file"]
