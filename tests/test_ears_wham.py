@@ -410,7 +410,7 @@ def test_from_the_addresses_of_the_authors(made, given, tmp_path, capsys):
         asked = sorted(path for path, _ in site.asked)
         assert asked == sorted(["/release", *(f"/{path.name}" for path in given.iterdir())])
     told = capsys.readouterr().err
-    assert "14 test mixtures; the authors have 886" in told and "--recipe takes their list" in told
+    assert "14 test mixtures; the authors have 886" in told and "--recipe takes a list" in told
     assert [path.name for path in (tmp_path / "ears-wham" / ".sources").glob(".d*/*")] == []
 
 
