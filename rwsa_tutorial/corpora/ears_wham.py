@@ -88,9 +88,7 @@ def get(folder, sources=None, *, splits=("test",), recipe=None, addresses=ADDRES
     if counts.get("test", MIXTURES) != MIXTURES:
         say(f"{counts['test']} test mixtures; the authors have {MIXTURES}.")
     if recipe is None:
-        say(
-            "The procedure is the authors', but not surely each mixture; --recipe takes a list."
-        )
+        say("The procedure is the authors', but not surely each mixture; --recipe takes a list.")
     if not any(store.iterdir()):
         store.rmdir()
     else:
