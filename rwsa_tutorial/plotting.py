@@ -323,10 +323,11 @@ def corpora_compared(descriptions, results=()):
     for result in results:
         _distances(axes[f"distance {result.signal}"], result)
     if results:
-        words = (
-            "bold: 19 of 20 random divisions of the same recordings lie closer (chance: the 20th)"
+        part.suptitle(
+            "in brackets: what 1 in 20 random divisions of the same recordings exceeds; bold: more "
+            "than that; halves: of one corpus, drawn at random",
+            fontsize=9,
         )
-        part.suptitle(words + "; halves: of one corpus, drawn at random", fontsize=9)
     return fig, axes
 
 
@@ -378,14 +379,10 @@ def _distances(ax, result):
     np.fill_diagonal(shown, result.halves)
     ax.imshow(shown, cmap="Greys", vmin=0, vmax=2 * shown.max())  # light, so that text is legible
     for (i, j), value in np.ndenumerate(shown):
-        if i == j:
-            ax.text(j, i, f"halves\n{value:.1f}", ha="center", va="center", fontsize=8)
-            continue
-        beyond = value > result.chance[i, j]
-        words = f"{value:.1f}\n"
-        ax.text(j, i, words, ha="center", va="center", weight="bold" if beyond else "normal")
-        small = f"\nchance {result.chance[i, j]:.1f}"
-        ax.text(j, i, small, ha="center", va="center", fontsize=7.5)
+        beyond = i != j and value > result.chance[i, j]
+        words = f"{value:.1f}\n" + ("halves" if i == j else f"({result.chance[i, j]:.1f})")
+        weight = "bold" if beyond else "normal"
+        ax.text(j, i, words, ha="center", va="center", fontsize=8, weight=weight)
     ax.set_title("distance (dB), " + {"clean": "speech"}.get(result.signal, result.signal))
     ax.set_xticks(range(len(result.names)), result.names, **SLANTED)
     ax.set_yticks(range(len(result.names)), result.names)
@@ -425,7 +422,9 @@ def noises_compared(ours, recorded):
     for ax in axes[0]:
         ax.set_xlabel("")
     for ax in axes[:, 1]:
-        ax.legend(fontsize=7.5, loc="center left", bbox_to_anchor=(1.01, 0.5))
+        handles, _ = ax.get_legend_handles_labels()
+        columns = math.ceil(len(handles) / 20)  # more would be higher than the axes
+        ax.legend(fontsize=7.5, loc="center left", bbox_to_anchor=(1.01, 0.5), ncols=columns)
     return fig, axes
 
 

@@ -159,10 +159,10 @@ def write_csv(path, descriptions):
             writer.writerows({"corpus": d.name, "split": d.split} | row for row in d.rows)
 
 
-def compare(corpora, split="test", limit=None, progress=True):
+def compare(corpora, split="test", limit=None, progress=True, draws=200):
     """Describe corpora and find their distances.
 
-    Args: as for `describe`; corpora: at least one `Corpus`.
+    Args: as for `describe` and `distances`; corpora: at least one `Corpus`.
 
     Returns:
         (descriptions, results): a `Description` a corpus; `Distances` by clean speech, noise and
@@ -173,7 +173,9 @@ def compare(corpora, split="test", limit=None, progress=True):
     """
     descriptions = [describe(corpus, split, limit, progress) for corpus in corpora]
     signals = SIGNALS if len(descriptions) > 1 else ()
-    return descriptions, [distances(descriptions, signal, progress=progress) for signal in signals]
+    return descriptions, [
+        distances(descriptions, signal, draws, progress=progress) for signal in signals
+    ]
 
 
 def run(corpora, csv=None, plot=None, split="test", limit=None, progress=True):

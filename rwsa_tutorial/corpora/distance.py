@@ -48,7 +48,7 @@ class Distances:
     chance: np.ndarray
 
 
-def distances(descriptions, signal="noisy", draws=100, seed=0, progress=False):
+def distances(descriptions, signal="noisy", draws=200, seed=0, progress=False):
     """How far corpora lie apart by their log-mel spectra, and how much of that is chance.
 
     Of each corpus a Gaussian is fitted to the log-mel frames of all its recordings, a recording
