@@ -22,18 +22,17 @@ def gain(wave):
     return torch.where(power > 0, power, 1.0).rsqrt()
 
 
-def analyse(wave):
-    """Short-time Fourier transform as compressed magnitude and phase.
+def stft(wave):
+    """Short-time Fourier transform: (B, n) float at 16 kHz, n >= 1 -> complex (B, F, T).
 
-    wave: (B, n) float at 16 kHz, n >= 1. Returns mag = |S|^0.3 and phase in radians, each
-    (B, F, T) with F = 256 and T = 1 + n // 120. Raises ValueError for another shape or type.
+    F = 256 and T = 1 + n // 120. Raises ValueError for another shape or type.
     """
     if wave.ndim != 2 or wave.shape[-1] == 0 or not wave.is_floating_point():
         raise ValueError(
             f"analyse needs a float waveform of shape (B, n), n >= 1, not {wave.dtype} of shape "
             f"{tuple(wave.shape)}; for one mono signal use wave[None]"
         )
-    spec = torch.stft(
+    return torch.stft(
         wave,
         N_FFT,
         HOP,
@@ -43,6 +42,15 @@ def analyse(wave):
         pad_mode="reflect" if wave.shape[-1] > N_FFT // 2 else "constant",
         return_complex=True,
     )
+
+
+def analyse(wave):
+    """Short-time Fourier transform as compressed magnitude and phase.
+
+    wave: (B, n) float at 16 kHz, n >= 1. Returns mag = |S|^0.3 and phase in radians, each
+    (B, F, T) with F = 256 and T = 1 + n // 120. Raises ValueError for another shape or type.
+    """
+    spec = stft(wave)
     mag = spec.abs()
     heard = mag > 0  # 0 ** 0.3 has no gradient
     mag = torch.where(heard, torch.where(heard, mag, 1.0) ** COMPRESSION, 0.0)

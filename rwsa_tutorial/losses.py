@@ -1,12 +1,39 @@
-"""What training asks of the network (notebook 07). MP-SENet, arXiv 2305.13686, section 2.4."""
+"""What training asks of the network (notebook 07), one function for each term of the loss.
+
+The recipe of RWSA-MambaUNet (arXiv 2510.01958) is that of MP-SENet (arXiv 2305.13686, section
+2.4): magnitude, phase, complex spectrum, waveform, consistency, and a metric discriminator
+(discriminator.py). Magnitudes and complex spectra are compared in the compressed domain, in which
+the network works: |S|^0.3 and |S|^0.3 exp(i phase).
+"""
 
 import torch
 
-from .features import synthesise
+from .features import COMPRESSION, stft, synthesise
 
-# the paper's values; it has a metric discriminator and a consistency term (the complex spectrum
-# against the STFT of its own waveform) besides, and no SI-SDR term
-WEIGHTS = {"magnitude": 0.9, "phase": 0.3, "complex": 0.2, "wave": 0.2, "si_sdr": 0.0}
+# the paper's weights; minus the SI-SDR is ours, for runs of minutes on a laptop
+WEIGHTS = {
+    "metric": 0.05,
+    "magnitude": 0.9,
+    "phase": 0.3,
+    "complex": 0.1,
+    "wave": 0.2,
+    "consistency": 0.1,
+    "si_sdr": 0.0,
+}
+FLOOR = 1e-9  # of a bin's power, 116 dB below the window's sum; keeps 0 ** 0.3 differentiable
+
+
+def metric_loss(score):
+    """How far the discriminator's score of the enhanced speech is from the best: mean (D - 1)^2.
+
+    score: (B,), D(clean, enhanced). MetricGAN, arXiv 1905.04874, equation 4, with the goal 1.
+    """
+    return (score - 1).square().mean()
+
+
+def magnitude_loss(mag, target):
+    """Mean squared error of the compressed magnitudes, (B, F, T) each."""
+    return (mag - target).square().mean()
 
 
 def anti_wrapped(angle):
@@ -24,6 +51,31 @@ def phase_loss(phase, target):
     return sum(anti_wrapped(e).mean() for e in (error, error.diff(dim=1), error.diff(dim=2)))
 
 
+def complex_loss(spec, target):
+    """Twice the mean squared error of real and imaginary parts, (B, F, T, 2) each.
+
+    That is the mean squared distance in the complex plane: one part each for the two errors.
+    """
+    return 2 * (spec - target).square().mean()
+
+
+def wave_loss(wave, target):
+    """Mean absolute error of the waveforms, (B, n) each."""
+    return (wave - target).abs().mean()
+
+
+def consistency_loss(spec, wave):
+    """`complex_loss` of a spectrum (B, F, T, 2) against the STFT of its own waveform (B, n).
+
+    Neighbouring frames overlap, so most spectra belong to no waveform: the inverse STFT and the
+    STFT again give another one. Zero says that this spectrum is what will be heard.
+    """
+    heard = torch.view_as_real(stft(wave))
+    # S |S|^-0.7, written so that silence has a finite gradient
+    power = heard.square().sum(-1, keepdim=True) + FLOOR
+    return complex_loss(spec, heard * power ** ((COMPRESSION - 1) / 2))
+
+
 def negative_si_sdr(estimate, wave):
     """Minus the scale-invariant SDR in dB, mean over the batch; (B, n) each.
 
@@ -36,23 +88,24 @@ def negative_si_sdr(estimate, wave):
 
 
 def enhancement_losses(output, mag, phase, wave):
-    """The terms of the loss, unweighted: name -> scalar.
+    """The terms of the loss but for the metric, unweighted: name -> scalar.
 
     output: (mag, phase, spec) of the network; mag, phase: (B, F, T) and wave: (B, n) of the clean
-    target. Magnitudes and spectra are compared in the compressed domain.
+    target.
     """
     estimate_mag, estimate_phase, spec = output
     target = torch.stack([mag * phase.cos(), mag * phase.sin()], dim=-1)
     estimate = synthesise(estimate_mag, estimate_phase, length=wave.shape[-1])
     return {
-        "magnitude": (estimate_mag - mag).square().mean(),
+        "magnitude": magnitude_loss(estimate_mag, mag),
         "phase": phase_loss(estimate_phase, phase),
-        "complex": (spec - target).square().mean(),
-        "wave": (estimate - wave).abs().mean(),
+        "complex": complex_loss(spec, target),
+        "wave": wave_loss(estimate, wave),
+        "consistency": consistency_loss(spec, estimate),
         "si_sdr": negative_si_sdr(estimate, wave),
     }
 
 
 def total(terms, weights=WEIGHTS):
-    """The weighted sum of the terms."""
-    return sum(weights[name] * value for name, value in terms.items())
+    """The weighted sum of the terms; what has no weight is left out, infinite or not."""
+    return sum(weights[name] * value for name, value in terms.items() if weights[name])
