@@ -253,6 +253,9 @@ def test_the_same_draw_gives_the_same_chance():
     one, two, three = (distance.distances(pair, draws=20, seed=seed) for seed in (5, 5, 6))
     np.testing.assert_array_equal(one.chance, two.chance)
     assert one.chance[0, 1] != three.chance[0, 1]
+    # Nor does it matter who else is compared.
+    more = distance.distances([synthetic("c", 5, 2), *pair], draws=20, seed=5)
+    assert more.chance[1, 2] == one.chance[0, 1] and more.halves[1] == one.halves[0]
 
 
 def test_distances_say_what_they_cannot_do():
@@ -347,7 +350,8 @@ def test_missing_values_are_said_and_left_out(tmp_path):
 
 def test_run_prints_tables_and_writes_rows_and_figure(compared, tmp_path, capsys):
     corpora, _, _ = compared
-    comparing.run(corpora, tmp_path / "rows.csv", tmp_path / "figure.png", limit=2, progress=False)
+    files = tmp_path / "rows.csv", tmp_path / "figure.png"
+    comparing.run(corpora, *files, limit=2, progress=False, draws=20)
     text = capsys.readouterr().out
     header, split, pairs, *_ = text.splitlines()
     assert header.split() == ["low", "high"] and split.split() == ["split", "test", "test"]

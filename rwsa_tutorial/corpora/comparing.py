@@ -159,7 +159,7 @@ def write_csv(path, descriptions):
             writer.writerows({"corpus": d.name, "split": d.split} | row for row in d.rows)
 
 
-def compare(corpora, split="test", limit=None, progress=True, draws=200):
+def compare(corpora, split="test", limit=None, progress=True, draws=500):
     """Describe corpora and find their distances.
 
     Args: as for `describe` and `distances`; corpora: at least one `Corpus`.
@@ -178,12 +178,12 @@ def compare(corpora, split="test", limit=None, progress=True, draws=200):
     ]
 
 
-def run(corpora, csv=None, plot=None, split="test", limit=None, progress=True):
+def run(corpora, csv=None, plot=None, split="test", limit=None, progress=True, draws=500):
     """Print the tables of `compare`, and write the rows to `csv` and the figure to `plot`.
 
     csv, plot: file names, or None for none of it. Raises as `compare` does.
     """
-    descriptions, results = compare(corpora, split, limit, progress)
+    descriptions, results = compare(corpora, split, limit, progress, draws)
     print(table(descriptions))
     if results:
         print("\n" + distance_table(results))

@@ -48,7 +48,7 @@ class Distances:
     chance: np.ndarray
 
 
-def distances(descriptions, signal="noisy", draws=200, seed=0, progress=False):
+def distances(descriptions, signal="noisy", draws=500, seed=0, progress=False):
     """How far corpora lie apart by their log-mel spectra, and how much of that is chance.
 
     Of each corpus a Gaussian is fitted to the log-mel frames of all its recordings, a recording
@@ -80,11 +80,10 @@ def distances(descriptions, signal="noisy", draws=200, seed=0, progress=False):
     if signal not in SIGNALS:
         raise ValueError(f"no signal {signal!r}; choose from {', '.join(SIGNALS)}")
     corpora = [_heard(d, signal) for d in descriptions]
-    rng = np.random.default_rng(seed)
     k = len(corpora)
     between, chance = np.zeros((k, k)), np.full((k, k), np.nan)
     halves = [
-        np.mean([_apart(*_divided(rng, *one, len(one[0]) // 2)) for _ in range(min(draws, 20))])
+        np.mean(_divided(*one, len(one[0]) // 2, draws=min(draws, 20), seed=seed))
         for one in corpora
     ]
     bar = tqdm(
@@ -96,7 +95,7 @@ def distances(descriptions, signal="noisy", draws=200, seed=0, progress=False):
     for i, j in bar:
         between[i, j] = between[j, i] = _apart(corpora[i], corpora[j])
         both = [np.concatenate(parts) for parts in zip(corpora[i], corpora[j], strict=True)]
-        drawn = [_apart(*_divided(rng, *both, len(corpora[i][0]))) for _ in range(draws)]
+        drawn = _divided(*both, len(corpora[i][0]), draws=draws, seed=seed)
         chance[i, j] = chance[j, i] = np.quantile(drawn, 0.95)
     names = tuple(d.name for d in descriptions)
     return Distances(signal, names, between, np.array(halves), chance)
@@ -114,10 +113,15 @@ def _heard(description, signal):
     return means[heard], squares[heard]
 
 
-def _divided(rng, means, squares, count):
-    """Two random parts, the first of `count` recordings."""
-    order = rng.permutation(len(means))
-    return [(means[part], squares[part]) for part in (order[:count], order[count:])]
+def _divided(means, squares, count, draws, seed):
+    """Distances between random parts, one of `count` recordings, the other of the rest."""
+    rng = np.random.default_rng(seed)  # anew, so that a pair's chance knows of no other corpora
+    found = []
+    for _ in range(draws):
+        order = rng.permutation(len(means))
+        parts = ((means[part], squares[part]) for part in (order[:count], order[count:]))
+        found.append(_apart(*parts))
+    return found
 
 
 def _apart(one, other):
