@@ -180,6 +180,18 @@ def test_log_mel_levels_do_not_know_the_gain_and_have_a_floor():
     assert measures.log_mel(np.zeros(RATE, np.float32)) is None
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("samples", [1, 79, 400, 1500])
+def test_clips_too_short_to_measure_have_missing_values(samples):
+    wave = white()[:samples]
+    assert measures.pitch(wave) == (None, None)
+    assert measures.speaking_rate(wave) is None
+    assert measures.unsteadiness(wave) is None
+    assert np.isnan(measures.modulation(wave)[:3]).all()
+    assert np.isfinite(measures.log_mel(wave)).all()
+    assert measures.ratio_db(2 * wave, wave) == pytest.approx(6.02, abs=0.01)
+
+
 # --- distances -------------------------------------------------------------------------------
 
 

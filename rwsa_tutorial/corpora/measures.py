@@ -223,6 +223,7 @@ def log_mel(wave):
 
     if not np.any(wave):
         return None
+    wave = np.pad(wave, (0, max(0, 512 - len(wave))))  # librosa warns of less than a frame
     mel = librosa.feature.melspectrogram(
         y=wave, sr=SAMPLE_RATE, n_fft=512, hop_length=256, n_mels=MEL_BANDS, fmin=50
     )
