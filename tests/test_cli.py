@@ -222,6 +222,30 @@ def test_evaluate_prints_and_writes_the_scores(pairs, capsys, stand_in):
     assert stand_in == ["nano"]
 
 
+def test_evaluate_scores_a_corpus_by_name_by_folder_and_by_list(pairs, capsys):
+    def scores(corpus, *more):
+        out = pairs / "of_corpus.csv"
+        words = ("--corpus", corpus, "--model", "none", "--csv", out, "--force", *more)
+        assert rwsa("evaluate", *words) == 0
+        with open(out, newline="") as file:
+            return {row["file"]: float(row["si_sdr"]) for row in csv.DictReader(file)}
+
+    by_folder = scores(pairs)
+    assert list(by_folder) == ["a", "b"]
+    (pairs / "list.csv").write_text("clean,noisy\nclean/b.wav,noisy/b.wav\n")
+    assert scores(pairs / "list.csv") == {"noisy/b": pytest.approx(by_folder["b"], abs=1e-5)}
+    assert len(scores("mini-vb", "--split", "valid")) == 20
+    capsys.readouterr()
+    for words, told in (
+        (("--corpus", "mini-vb", "--split", "dev"), "no split 'dev'; it has train, valid, test"),
+        (("--corpus", "mini"), "no corpus 'mini'; there are mini-vb"),
+        (("--corpus", pairs, "--clean", pairs), "either --clean and --noisy, or --corpus"),
+        (("--clean", pairs), "either --clean and --noisy, or --corpus"),
+    ):
+        assert rwsa("evaluate", *words, "--csv", pairs / "new.csv") == 2
+        assert told in capsys.readouterr().err
+
+
 def test_evaluate_names_a_bad_pair_and_does_the_rest(pairs, capsys):
     audio.write(pairs / "noisy/b.wav", tone(0.5), 16_000)
     assert evaluate(pairs) == 2
@@ -243,6 +267,20 @@ def test_evaluate_tells_bad_input_in_one_line(pairs, capsys):
     printed = capsys.readouterr().err
     assert "1 file(s) without a partner" in printed
     assert printed.count("\n") == 1
+
+
+def test_data_compare_measures_and_draws(pairs, capsys):
+    table, figure = pairs / "rows.csv", pairs / "figure.png"
+    words = ("data", "compare", pairs, "mini-dns", "--limit", "2", "--csv", table)
+    assert rwsa(*words, "--plot", figure) == 0
+    printed = capsys.readouterr().out
+    assert "SNR (dB)" in printed and f"Drawn in {figure}" in printed
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    assert len(table.read_text().splitlines()) == 1 + 2 + 2
+    assert rwsa(*words) == 2
+    assert "--force" in capsys.readouterr().err
+    assert rwsa("data", "compare", "nowhere") == 2
+    assert "no corpus 'nowhere'" in capsys.readouterr().err
 
 
 def test_check_ends_with_one_when_the_course_cannot_run(monkeypatch, capsys, tmp_path):

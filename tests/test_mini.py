@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from rwsa_tutorial.corpora import load_corpus, mini, rendered
+from rwsa_tutorial.corpora import comparing, distance, load_corpus, mini, rendered
 from rwsa_tutorial.corpora.mixing import loudness
 from rwsa_tutorial.corpora.render import __main__ as render
 from rwsa_tutorial.corpora.render import noise, plan, speech
@@ -178,6 +178,7 @@ def test_a_noise_is_rendered_again_as_it_is(tmp_path, corpus, kind):
 
 
 def test_a_line_is_spoken_again_as_it_is(tmp_path):
+    pytest.importorskip("py_nanotts", reason="Pico's package py-nanotts is not installed")
     line = next(x for x in plan.lines() if x.voice == "pico:de-DE" and x.style == "whisper")
     wave = render.make_line(line, speech.Speakers(tmp_path))
     was = stored(render.speech_path(FOLDER, line))
@@ -226,3 +227,25 @@ def test_an_interrupted_rendering_goes_on(tmp_path, monkeypatch):
     assert render.main(arguments) == 0
     assert len(list(tmp_path.rglob("*.flac"))) == 4
     assert len(said) == 5 and said[2] == said[3]  # the two that were there are not said again
+
+
+# --- What data/README.md tells ----------------------------------------------------------------
+
+README = data_path("README.md").read_text(encoding="utf-8")
+
+
+def told(mark):
+    return README.split(f"<!-- {mark}: begin -->\n")[1].split(f"\n<!-- {mark}: end -->")[0]
+
+
+def test_the_readme_tells_what_is_in_the_box():
+    assert told("overview") == mini.overview()
+
+
+def test_the_readme_tells_how_the_corpora_differ():
+    descriptions, results = comparing.compare(map(load_corpus, mini.NAMES), progress=False)
+    printed = comparing.table(descriptions) + "\n\n" + distance.distance_table(results)
+    assert told("comparison") == f"```\n{printed}\n```"
+    apart = ~np.eye(3, dtype=bool)
+    for found in results:  # every two lie further apart than chance alone would put them
+        assert (found.between[apart] > found.chance[apart]).all(), found.signal

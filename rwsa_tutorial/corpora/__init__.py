@@ -1,6 +1,7 @@
 """Corpora: pairs of clean and noisy speech, in the box, by download, or from any folder."""
 
 from importlib import import_module
+from pathlib import Path
 
 # name -> the module that loads it
 KNOWN = {
@@ -14,16 +15,30 @@ KNOWN = {
 
 
 def load_corpus(name):
-    """A corpus by its name: the mini corpora of the box, or one of the paper's after a download.
+    """A corpus by its name: of the box, one of the paper's after a download, or any folder.
+
+    Args:
+        name: one of `KNOWN`; or a folder that holds the folders clean and noisy; or a CSV file
+            that lists pairs (both as `pairs.pairs` reads them).
 
     Returns:
         corpus.Corpus: its `pairs(split)` are read one by one by `Pair.read`.
 
     Raises:
-        ValueError: the name is not one of `KNOWN`.
+        ValueError: it is none of these, or what is in the folder or file makes no pairs.
         FileNotFoundError: the corpus is not on this machine; says how to get it.
     """
-    if name not in KNOWN:
-        raise ValueError(f"there is no corpus {name!r}; there are {', '.join(KNOWN)}.")
-    module = import_module(f"{__name__}.{KNOWN[name]}")
-    return module.load(name) if KNOWN[name] == "mini" else module.load()
+    if name in KNOWN:
+        module = import_module(f"{__name__}.{KNOWN[name]}")
+        return module.load(name) if KNOWN[name] == "mini" else module.load()
+    from .pairs import pairs
+
+    path = Path(name)
+    if path.suffix.lower() == ".csv" and path.is_file():
+        return pairs(path)
+    if (path / "clean").is_dir() and (path / "noisy").is_dir():
+        return pairs(path / "clean", path / "noisy", name=path.resolve().name)
+    raise ValueError(
+        f"there is no corpus {str(name)!r}; there are {', '.join(KNOWN)}; or give a folder that "
+        "holds the folders clean and noisy, or a CSV file that lists pairs."
+    )

@@ -1,4 +1,4 @@
-"""The three small corpora in the box: mini-vb to train on, mini-dns and mini-ears to be surprised by.
+"""The small corpora in the box: mini-vb to train on, mini-dns and mini-ears to be surprised by.
 
 A manifest, ``data/mini/NAME.json``, says which clip of speech goes with which noise, from which
 sample on and at which SNR; the mixtures are made when they are read. `corpora.render` made them.
@@ -54,3 +54,29 @@ def _split(ratio, part):
 
 def _path(entry):
     return data_path("mini", *entry["file"].split("/"))
+
+
+def overview():
+    """What is in the box, as a table in Markdown: a row for each split."""
+    rows = [["corpus", "split", "clips", "minutes", "voices", "languages", "noises", "SNR", "MB"]]
+    for name in NAMES:
+        manifest = json.loads(data_path("mini", f"{name}.json").read_text(encoding="utf-8"))
+        unit = {"power": "dB", "loudness": "dB (LUFS)"}[manifest["ratio"]]
+        for split, part in manifest["splits"].items():
+            low, high = part["snr_db"]
+            sizes = [_path(entry).stat().st_size for entry in (*part["speech"], *part["noise"])]
+            rows.append(
+                [
+                    name,
+                    split,
+                    str(len(part["speech"])),
+                    f"{sum(x['samples'] for x in part['speech']) / 60 / 16_000:.1f}",
+                    str(len({x["voice"] for x in part["speech"]})),
+                    ", ".join(sorted({x["language"] for x in part["speech"]})),
+                    ", ".join(sorted(x["name"].replace("_", " ") for x in part["noise"])),
+                    f"{low:g} to {high:g} {unit}",
+                    f"{sum(sizes) / 1e6:.1f}",
+                ]
+            )
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])

@@ -13,6 +13,8 @@ scored in the mini corpora.
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -34,6 +36,11 @@ LICENCE = {
 LANGUAGE = {"a": "en-us", "b": "en-gb", "e": "es", "f": "fr-fr", "h": "hi", "i": "it", "p": "pt-br"}
 LANGUAGE |= {"j": "en-us", "z": "en-us"}
 PART_MINUTES = 5.0
+PICO = """
+import json, sys
+from py_nanotts import NanoTTS
+sys.stdout.buffer.write(NanoTTS().speak(**json.load(sys.stdin)))
+"""
 NEEDS = "rendering needs more packages: pip install -e '.[render]', then run again"
 
 
@@ -206,13 +213,17 @@ class KokoroEngine:
 
 def pico(text: str, voice: str, speed: float = 1.0, pitch: float = 1.0) -> np.ndarray:
     """Speak a text with Pico; the wave (n,) is float64 at 16 kHz."""
-    try:
-        from py_nanotts import NanoTTS
-    except ImportError as missing:
-        raise RuntimeError(f"{NEEDS} ({missing})") from None
+    if importlib.util.find_spec("py_nanotts") is None:
+        raise RuntimeError(f"{NEEDS} (No module named 'py_nanotts')")
     # Volume 0.5 keeps Pico's loud voices from clipping.
-    data = NanoTTS().speak(text, voice=voice, speed=speed, pitch=pitch, volume=0.5)
-    return np.frombuffer(data, "<i2").astype(np.float64) / 32768
+    words = {"text": text, "voice": voice, "speed": speed, "pitch": pitch, "volume": 0.5}
+    # A process for each text: a second one in the same process may be spoken otherwise.
+    done = subprocess.run(
+        [sys.executable, "-c", PICO], input=json.dumps(words).encode(), capture_output=True
+    )
+    if done.returncode:
+        raise RuntimeError(f"Pico cannot say {text!r}: {done.stderr.decode()[-300:].strip()}")
+    return np.frombuffer(done.stdout, "<i2").astype(np.float64) / 32768
 
 
 def trim_ends(wave: np.ndarray, keep: float = 0.15) -> np.ndarray:

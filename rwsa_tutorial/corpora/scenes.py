@@ -219,7 +219,7 @@ def kitchen(n: int, rng: np.random.Generator) -> np.ndarray:
 def birds(n: int, rng: np.random.Generator) -> np.ndarray:
     """A few birds, each with its own phrase of gliding tones, above leaves in the wind."""
     leaves = modulated(n, 800, 5000, 0.6, 3, rng)
-    wave = 0.12 * leaves
+    wave = 0.12 * leaves + 0.04 * coloured(n, 1.5, rng)
     for _ in range(rng.integers(3, 6)):
         song = []
         for _ in range(rng.integers(2, 7)):
@@ -351,4 +351,4 @@ def song(n: int, rng: np.random.Generator) -> np.ndarray:
             for third in (0, 2, 4):
                 place(wave, 0.3 * pluck(scale[(degree + third) % 8] / 2, 1.5, 1.2, rng), at)
         at += length
-    return unit(wave + 0.01 * rng.standard_normal(n))
+    return unit(unit(wave) + 0.02 * coloured(n, 1.5, rng))

@@ -20,8 +20,8 @@ from .. import noises
 from . import noise, plan, speech
 
 RATE = noises.RATE
-SPEECH_DB = -30.0  # root mean square re full scale
-NOISE_DB = -36.0  # leaves room for peaks, and saves bits
+SPEECH_DB = -33.0  # root mean square re full scale
+NOISE_DB = -42.0  # leaves room for peaks, and saves bits
 OPUS = {"subtype": "OPUS", "format": "OGG"}
 
 
@@ -63,7 +63,9 @@ def make_line(line: plan.Line, speakers: speech.Speakers) -> np.ndarray:
         raise ValueError(f"{line.corpus} {line.name} lasts {seconds:.1f} s at speed {speed:.2f}")
     if line.corpus == "mini-dns":
         rng = np.random.default_rng(plan.seed_of(line.corpus, line.name, "place"))
-        wave = speech.microphone(noise.at_home(wave, rng), rng)
+        wave = noises.unit(speech.microphone(noise.at_home(wave, rng), rng))
+        # No room at home is silent: 50 dB below the speech.
+        wave += 10 ** (-50 / 20) * noises.coloured(len(wave), 1.5, rng)
     return wave
 
 
@@ -172,7 +174,7 @@ def render(out: Path, cache: Path, only: str | None = None) -> None:
         for corpus, split, kind in tqdm(todo, desc="noise", unit="recording"):
             voices = noise.Voices(corpus, split, speakers, cache / "talk")
             wave = make_noise(corpus, split, kind, voices)
-            save(noise_path(out, corpus, split, kind), wave, NOISE_DB, compression=0.82)
+            save(noise_path(out, corpus, split, kind), wave, NOISE_DB, compression=0.9)
     if only is None:
         for corpus in plan.PLANS:
             write_manifest(out / f"{corpus}.json", manifest(out, corpus))

@@ -62,7 +62,7 @@ PLANS = {
                 )
                 + ("pico:en-US", "pico:en-GB"),
                 talkers=kokoro("zf_xiaobei zf_xiaoni jf_alpha zm_yunjian zm_yunxi jm_kumo"),
-                clips=320,
+                clips=340,
                 words=(8, 16),
                 seconds=(2.0, 8.0),
                 noises=(
