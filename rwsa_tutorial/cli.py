@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 FIGURES = (".png", ".pdf", ".svg")
+CORPUS = "a corpus by name, a folder that holds clean and noisy, or a CSV file that lists pairs"
 EXAMPLES = {
     "check": """examples:
   rwsa check                  look at this machine and this folder
@@ -29,6 +30,7 @@ named, the others are done, and the exit status is 2.
   rwsa evaluate --clean test/clean --noisy test/noisy --csv scores.csv
   rwsa evaluate --clean test/clean --noisy test/noisy --csv scores.csv --model xs
   rwsa evaluate --clean test/clean --noisy enhanced --csv scores.csv --model none
+  rwsa evaluate --corpus mini-ears --csv scores.csv      of the box; or a CSV that lists pairs
 
 Scores (PESQ, SSNR in dB, ESTOI, SI-SDR in dB) need mono pairs of equal name, rate and length.
 A score that is not defined for a pair is shown as missing and left out of the means.
@@ -48,6 +50,7 @@ Close other programs first. An engine that cannot run here is listed with the re
   rwsa data get vb-demandex --from ~/Downloads      archives that are here already
   rwsa data get vb-demandex --from https://mirror.example/vb/ --to /big/disk
   rwsa data get ears-wham --from EARS WHAM48kHz --recipe test.csv
+  rwsa data compare mini-vb mini-dns my/recordings --plot domains.png
 
 A run that was cut short goes on with the same command. The corpora lie in the folder that
 RWSA_CORPORA names, or in your own data folder; status shows it. A file SHA256SUMS beside the
@@ -118,8 +121,10 @@ def _parser():
     command.add_argument("--force", action="store_true", help="replace existing results")
 
     command = add("evaluate", _evaluate, "score noisy recordings and what the model makes of them")
-    command.add_argument("--clean", required=True, metavar="DIR", help="folder of references")
-    command.add_argument("--noisy", required=True, metavar="DIR", help="folder of recordings")
+    command.add_argument("--clean", metavar="DIR", help="folder of references")
+    command.add_argument("--noisy", metavar="DIR", help="folder of recordings")
+    command.add_argument("--corpus", metavar="NAME", help=f"instead of folders: {CORPUS}")
+    command.add_argument("--split", default="test", help="of the corpus (default: test)")
     command.add_argument(
         "--model",
         default="nano",
@@ -172,8 +177,8 @@ def _parser():
     command.add_argument("--plot", metavar="FILE", help="draw the engines' times (png, pdf, svg)")
     command.add_argument("--force", action="store_true", help="replace an existing FILE")
 
-    command = add("data", None, "fetch the paper's corpora, and say which are here")
-    what = command.add_subparsers(dest="what", required=True, metavar="get|status")
+    command = add("data", None, "fetch the paper's corpora, say which are here, compare them")
+    what = command.add_subparsers(dest="what", required=True, metavar="get|compare|status")
     get = what.add_parser("get", help="fetch a corpus: vb-demandex, dns2020 or ears-wham")
     get.add_argument("name", metavar="NAME", help="vb-demandex, dns2020 or ears-wham")
     get.add_argument(
@@ -195,6 +200,16 @@ def _parser():
         help="of ears-wham, which to mix (default: test)",
     )
     get.add_argument("--recipe", metavar="CSV", help="of ears-wham, mixtures to rebuild: test.csv")
+    compare = what.add_parser(
+        "compare", help="measure how corpora differ, and how far apart they are"
+    )
+    compare.add_argument("names", nargs="+", metavar="NAME", help=CORPUS)
+    compare.add_argument("--split", default="test", help="of each corpus (default: test)")
+    compare.add_argument("--limit", type=_count, metavar="N", help="pairs of each (default: all)")
+    compare.add_argument("--csv", metavar="FILE", help="write what was measured of each pair")
+    compare.add_argument("--plot", metavar="FILE", help="draw it (png, pdf, svg)")
+    compare.add_argument("--force", action="store_true", help="replace an existing FILE")
+    compare.set_defaults(run=_data_compare)
     status = what.add_parser("status", help="say which corpora are here, whole or in part")
     for part, run in ((get, _data_get), (status, _data_status)):
         part.add_argument("--to", metavar="DIR", help="folder of the corpora (see above)")
@@ -252,10 +267,17 @@ def _enhance(options):
 
 
 def _evaluate(options):
+    from rwsa_tutorial import load_corpus
     from rwsa_tutorial.evaluation import evaluate, pair_folders, table, write_csv
 
     csv = _new_file(options.csv, options.force)
-    pairs = pair_folders(options.clean, options.noisy)
+    folders = [name for name in ("clean", "noisy") if getattr(options, name) is not None]
+    if len(folders) != (0 if options.corpus else 2):
+        raise ValueError("give either --clean and --noisy, or --corpus.")
+    if options.corpus is None:
+        pairs = pair_folders(options.clean, options.noisy)
+    else:
+        pairs = load_corpus(options.corpus).pairs(options.split)
     model = None if options.model == "none" else load_model(options.model)
     problems = []
     rows = evaluate(pairs, model, problems=problems)
@@ -274,9 +296,7 @@ def _bench(options):
     if options.plot and (options.levels or options.only == "network"):
         raise ValueError("--plot draws the engines on one shape: leave out --levels or --only.")
     csv = options.csv and _new_file(options.csv, options.force)
-    plot = options.plot and _new_file(options.plot, options.force)
-    if plot and plot.suffix.lower() not in FIGURES:
-        raise ValueError(f"{plot} must end in one of {', '.join(FIGURES)}.")
+    plot = options.plot and _new_figure(options.plot, options.force)
     done = []
     tables = bench.measure(
         (options.batch, options.channels, options.length, options.states),
@@ -325,6 +345,20 @@ def _data_get(options):
     return 0
 
 
+def _data_compare(options):
+    from rwsa_tutorial import load_corpus
+    from rwsa_tutorial.corpora import comparing
+
+    csv = options.csv and _new_file(options.csv, options.force)
+    plot = options.plot and _new_figure(options.plot, options.force)
+    corpora = [load_corpus(name) for name in options.names]
+    comparing.run(corpora, csv, plot, options.split, options.limit)
+    for words, path in (("Written to", csv), ("Drawn in", plot)):
+        if path:
+            print(f"{words} {path}.")
+    return 0
+
+
 def _data_status(options):
     from rwsa_tutorial.corpora import command
 
@@ -339,6 +373,14 @@ def _new_file(name, force):
         raise ValueError(f"{path} exists: give another name, or --force to replace it.")
     if not path.parent.is_dir():
         raise ValueError(f"There is no folder {path.parent} to write {path.name} into.")
+    return path
+
+
+def _new_figure(name, force):
+    """As `_new_file`; the extension must be that of a figure."""
+    path = _new_file(name, force)
+    if path.suffix.lower() not in FIGURES:
+        raise ValueError(f"{path} must end in one of {', '.join(FIGURES)}.")
     return path
 
 
