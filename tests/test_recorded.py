@@ -8,6 +8,7 @@ import soundfile
 
 from rwsa_tutorial.corpora import noises, packing, recorded, rendered
 from rwsa_tutorial.corpora.packing import RATE, Clip
+from rwsa_tutorial.corpora.render import plan
 
 
 def plain(items, name=None):
@@ -202,12 +203,6 @@ def test_a_missing_noise_folder_is_named(tmp_path, capsys):
 
 MAKERS = {
     "white": lambda rng: noises.coloured(2 * RATE, 0, rng),
-    "hum": lambda rng: noises.hum(2 * RATE, rng),
-    "fan": lambda rng: noises.fan(2 * RATE, rng),
-    "impulses": lambda rng: noises.impulses(2 * RATE, rng),
-    "keyboard": lambda rng: noises.keyboard(2 * RATE, rng),
-    "rain": lambda rng: noises.rain(2 * RATE, rng),
-    "traffic": lambda rng: noises.traffic(2 * RATE, rng),
     "modulated": lambda rng: noises.modulated(2 * RATE, 200, 2000, 2, 6, rng),
 }
 
@@ -219,6 +214,20 @@ def test_noises_are_level_seeded_and_finite(kind):
     assert np.sqrt(np.mean(once**2)) == pytest.approx(1, rel=1e-9)
     np.testing.assert_array_equal(once, again)
     assert abs(np.mean(once * other)) < 0.5
+
+
+def test_synthetic_noise_has_many_kinds_and_none_to_surprise(tmp_path):
+    (tmp_path / "parts").mkdir()
+    clips = recorded.synthetic_clips(tmp_path, lambda jobs: [job for job in jobs if job[1] == 0])
+    kinds = {clip.file.split("#")[0]: clip.wave for clip in clips}
+    assert {"white", "metro", "kitchen", "music"} <= set(kinds)
+    surprise = {kind for name in ("mini-dns", "mini-ears") for kind in kinds_of(name)}
+    assert set(kinds) & surprise == {"hum", "rain"}
+    assert all(wave.shape == (15 * RATE,) for wave in kinds.values())
+
+
+def kinds_of(name):
+    return plan.PLANS[name].splits["test"].noises
 
 
 @pytest.mark.parametrize("exponent", [0, 1, 2])
