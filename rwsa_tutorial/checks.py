@@ -17,6 +17,7 @@ TORCH_NEEDED = (2, 8)
 MEMORY_NEEDED_GB = 2.0
 REQUIRED = ("numpy", "torch", "safetensors", "librosa", "soundfile", "soxr", "numba", "pystoi")
 REQUIRED += ("pyloudnorm", "matplotlib", "ipywidgets", "tqdm", "filelock", "platformdirs")
+REQUIRED += ("accelerate", "yaml")
 OPTIONAL = {
     "pesq": "without it the PESQ score is missing (it needs a C compiler to install)",
     "jupyterlab": "without it the notebooks need another Jupyter front end",

@@ -1,4 +1,4 @@
-"""The command line: rwsa check | enhance | evaluate | bench | data.
+"""The command line: rwsa check | enhance | evaluate | train | bench | data.
 
 Exit status 0: done; 1: `check` found that the course cannot run; 2: bad input, told in one line.
 """
@@ -34,6 +34,23 @@ named, the others are done, and the exit status is 2.
 
 Scores (PESQ, SSNR in dB, ESTOI, SI-SDR in dB) need mono pairs of equal name, rate and length.
 A score that is not defined for a pair is shown as missing and left out of the means.
+""",
+    "train": """examples:
+  rwsa train --defaults > first.yaml           all settings, the paper's recipe; edit what you like
+  rwsa train --config first.yaml --run runs/first
+  rwsa train --config first.yaml --set steps=500 --set loss.metric=0 --run runs/second
+  rwsa train --run runs/first --resume         goes on after an interruption, with its own settings
+  rwsa train --run runs/first --resume --set steps=9000           and for longer
+  accelerate launch --num_processes 4 -m rwsa_tutorial.cli train --config first.yaml --run runs/big
+
+On two processes of a machine without GPU: accelerate launch --multi_gpu --num_processes 2 and so
+on, with --device cpu at the end. In each step all processes together learn from batch x accumulate
+x processes examples.
+
+A run is a folder: settings, logs, curves.png, checkpoints, best.safetensors (which the other
+commands take as --model). Whatever stops it, at most the work since the last checkpoint is lost.
+`data` in the settings is a corpus by name, a packed folder, {speech: DIR, noise: DIR}, or
+{clean: DIR, noisy: DIR}.
 """,
     "bench": """examples:
   rwsa bench                  a minute: the scan engines, then the whole network
@@ -132,6 +149,25 @@ def _parser():
     )
     command.add_argument("--csv", required=True, metavar="FILE", help="where the scores go")
     command.add_argument("--force", action="store_true", help="replace an existing FILE")
+
+    command = add("train", _train, "train a network; a run is a folder, and can be resumed")
+    command.add_argument("--config", metavar="FILE", help="the settings, YAML")
+    command.add_argument(
+        "--set",
+        dest="changes",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change one of them; may be given again",
+    )
+    command.add_argument("--run", dest="run_folder", metavar="DIR", help="the folder of the run")
+    command.add_argument("--resume", action="store_true", help="go on from its last checkpoint")
+    command.add_argument(
+        "--device", choices=("cpu", "cuda"), help="where (default: cuda if there is one)"
+    )
+    command.add_argument(
+        "--defaults", action="store_true", help="print all settings, train nothing"
+    )
 
     command = add("bench", _bench, "measure how fast the scan engines and the network are here")
     command.add_argument(
@@ -288,6 +324,12 @@ def _evaluate(options):
         write_csv(csv, rows)
         print(f"Written to {csv}.")
     return 2 if problems else 0
+
+
+def _train(options):
+    from rwsa_tutorial.training import command
+
+    return command.run(options)
 
 
 def _bench(options):

@@ -733,3 +733,53 @@ def mixer_map(ax=None):
     ax.set(xlim=(-0.6, 14.4), ylim=(-0.2, 3.45))
     ax.axis("off")
     return fig, ax
+
+
+# the terms of the loss keep their colours in all figures; "loss" is their weighted sum
+TERM_COLOURS = {
+    "loss": "black",
+    "magnitude": CLEAN,
+    "phase": NOISY,
+    "complex": ENHANCED,
+    "wave": HIGHLIGHT,
+    "consistency": SHARED,
+    "metric": "#56B4E9",
+    "discriminator": MUTED,
+}
+
+
+def training_curves(rows, axes=None):
+    """A run so far: the terms of the loss, PESQ and SI-SDR of validation, against the step.
+
+    rows: of metrics.jsonl and validation.jsonl together, as `RunFolder.rows` gives them. The
+    terms are not weighted, and are shown on a logarithmic scale. A ring marks the best weights, a
+    dashed line the noisy speech. axes: three, for the three panels. Returns (fig, axes).
+    """
+    if axes is None:
+        fig, axes = plt.subplots(1, 3, figsize=(11.0, 3.4), layout="constrained")
+    else:
+        fig = axes[0].figure
+    losses = [row for row in rows if "loss" in row]
+    for name, colour in TERM_COLOURS.items():
+        points = [(row["step"], row[name]) for row in losses if row.get(name)]
+        if points:
+            width = 1.8 if name == "loss" else 1.0
+            axes[0].plot(*zip(*points, strict=True), color=colour, linewidth=width, label=name)
+    axes[0].set(yscale="log", xlabel="step", title="terms of the loss")
+    if losses:
+        axes[0].legend(fontsize=7, ncols=2)
+    for ax, name in zip(axes[1:], ("pesq", "si_sdr"), strict=True):
+        found = [row for row in rows if row.get(f"noisy_{name}") is not None]
+        points = [(row["step"], row[name]) for row in found if row[name] is not None]
+        if points:
+            ax.plot(*zip(*points, strict=True), color=ENHANCED, marker=".", label="enhanced")
+            ax.axhline(found[0][f"noisy_{name}"], color=NOISY, linestyle="--", label="noisy")
+            best = [row for row in found if row["best"] and row[name] is not None]
+            if best:
+                at = (best[-1]["step"], best[-1][name])
+                ax.plot(*at, "o", color=ENHANCED, markersize=9, fillstyle="none", label="kept")
+            ax.legend(fontsize=7)
+        ax.set(xlabel="step", title=f"validation: {METRICS[name]}")
+    for ax in axes:
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    return fig, axes

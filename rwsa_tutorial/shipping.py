@@ -1,16 +1,14 @@
 """Turn a training run into shipped weights with their provenance.
 
-    python -m rwsa_tutorial.shipping RUN DATA --name nano --test dns2020 CLEAN NOISY
+    python -m rwsa_tutorial.shipping RUN --name nano --test dns2020 CLEAN NOISY
 
 writes data/weights/NAME.safetensors and NAME.json: what it was trained on and under which
 licences, for how long, by which command, and what it scores. Every figure is read or measured.
+RUN is the folder of a run; its best weights are shipped.
 """
 
 import argparse
 import json
-import os
-import platform
-import subprocess
 import sys
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from .enhance import SEGMENT_SECONDS
 from .evaluation import evaluate, pair_folders, summary
 from .model import count_parameters
 from .paths import data_path, whole_file
+from .training.folder import RunFolder
 from .weights import load_weights
 
 
@@ -53,36 +52,33 @@ def test_scores(model, tests):
     return result
 
 
-def provenance(run, data, tests, model):
-    """The story of a run as a dict; `training` holds the settings that repeat it."""
-    settings = json.loads((run / "config.json").read_text())
-    last = json.loads((run / "log.jsonl").read_text().splitlines()[-1])
-    commands = []
-    for i, one in enumerate(settings):
-        options = " ".join(f"--{k} {v}" for k, v in one.items() if k != "from_step")
-        start = f"from step {one['from_step']}: " if i else ""
-        change = " --change" if i else ""
-        commands.append(f"{start}python -m rwsa_tutorial.training DATA --run RUN {options}{change}")
-    revision = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
+def provenance(run, tests, model):
+    """The story of a run as a dict; `settings` and `command` repeat it.
+
+    run: `RunFolder`. tests: as for `test_scores`. Raises ValueError for a run without validation.
+    """
+    config, starts = run.config(), run.starts()
+    kept = [row for row in run.rows("validation.jsonl") if row["best"]]
+    if not kept:
+        raise ValueError(f"{run.path} has not been validated yet, so no weights are the best.")
+    best, first = kept[-1], starts[0]
+    facts = first["data"]
+    packed = isinstance(config.data, str) and (Path(config.data) / "index.json").is_file()
     return {
         "parameters": count_parameters(model),
-        "command": commands,
-        "data_command": "python -m rwsa_tutorial.corpora.recorded DATA --noise FOLDER",
-        "steps": last["step"],
-        "hours": round(last["hours"], 2),
-        "seed": settings[-1]["seed"],
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
-        "revision": revision,
-        "validation_si_sdr_gain_db": round(last["si_sdr_gain"], 2),
+        "command": [start["command"] for start in starts],
+        "settings": config.as_dict(),
+        "steps": best["step"],
+        "hours": round(best["seconds"] / 3600, 2),
+        "seed": config.seed,
+        "machine": first["machine"],
+        "processes": first["processes"],
+        "versions": first["versions"],
+        "revision": first["revision"],
+        "validation": {k: best[k] for k in ("pesq", "si_sdr", "noisy_pesq", "noisy_si_sdr")},
         "scores": test_scores(model, tests),
         "segment_seconds": SEGMENT_SECONDS,
-        "data": sources(data),
+        "data": sources(config.data) if packed else [facts],
     }
 
 
@@ -90,20 +86,19 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(
         prog="python -m rwsa_tutorial.shipping", description=__doc__.split("\n")[0]
     )
-    parser.add_argument("run", type=Path, help="folder of a finished run")
-    parser.add_argument("data", type=Path, help="folder it was trained on")
+    parser.add_argument("run", type=Path, help="folder of a run")
     parser.add_argument("--name", required=True, help="name of the shipped weights")
     parser.add_argument(
         "--test", nargs=3, action="append", default=[], metavar=("NAME", "CLEAN", "NOISY")
     )
     options = parser.parse_args(arguments)
     try:
-        weights = options.run / "model.safetensors"
-        story = provenance(options.run, options.data, options.test, load_weights(weights))
+        run = RunFolder(options.run)
+        story = provenance(run, options.test, load_weights(run.best))
         folder = data_path("weights", must_exist=False)
         folder.mkdir(parents=True, exist_ok=True)
         for suffix, content in (
-            ("safetensors", weights.read_bytes()),
+            ("safetensors", run.best.read_bytes()),
             ("json", (json.dumps(story, indent=1) + "\n").encode()),
         ):
             with whole_file(folder / f"{options.name}.{suffix}") as part:

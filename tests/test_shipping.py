@@ -4,23 +4,23 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 import rwsa_tutorial as rt
 from rwsa_tutorial import audio, shipping
+from rwsa_tutorial.training import Config, RunFolder
 
 
 @pytest.fixture
-def run(tmp_path):
-    folder = tmp_path / "run"
-    rt.save_weights(rt.build_model("nano"), folder / "model.safetensors")
-    (folder / "config.json").write_text(
-        '[{"from_step": 0, "variant": "nano", "seed": 7}, {"from_step": 5, "seed": 7, "lr": 1}]'
-    )
-    rows = [
-        {"step": 5, "hours": 0.1, "si_sdr_gain": 1},
-        {"step": 9, "hours": 0.2, "si_sdr_gain": 2},
-    ]
-    (folder / "log.jsonl").write_text("\n".join(map(json.dumps, rows)))
+def run(tmp_path, data):
+    folder = RunFolder(tmp_path / "run")
+    rt.save_weights(rt.build_model("nano"), folder.best)
+    facts = {"from_step": 0, "processes": 1, "data": {"name": "data", "licence": "many"}}
+    folder.begin(Config(data=str(data), seed=7, discriminator=False), facts)
+    scores = {"pesq": 2.0, "si_sdr": 9.0, "noisy_pesq": 1.5, "noisy_si_sdr": 5.0}
+    for step, best in ((5, True), (9, True), (12, False)):
+        row = {"step": step, "best": best, "seconds": 360.0 * step}
+        folder.append("validation.jsonl", row | scores)
     return folder
 
 
@@ -46,12 +46,13 @@ def test_the_story_is_read_and_measured(run, data, tmp_path, monkeypatch):
         audio.write(tmp_path / kind / "x.wav", wave.astype(np.float32), 16_000, "FLOAT")
     monkeypatch.setenv("RWSA_DATA", str(tmp_path / "shipped"))
     pair = [str(tmp_path / "clean"), str(tmp_path / "noisy")]
-    assert shipping.main([str(run), str(data), "--name", "n", "--test", "toy", *pair]) == 0
+    assert shipping.main([str(run.path), "--name", "n", "--test", "toy", *pair]) == 0
     story = json.loads((tmp_path / "shipped" / "weights" / "n.json").read_text())
-    assert story["steps"] == 9 and story["hours"] == 0.2 and story["seed"] == 7
-    first, second = story["command"]
-    assert first.startswith("python -m") and first.endswith("--variant nano --seed 7")
-    assert second.startswith("from step 5: python") and second.endswith("--lr 1 --change")
+    assert story["steps"] == 9 and story["hours"] == 0.9 and story["seed"] == 7
+    assert Config.of(story["settings"]) == run.config()
+    assert story["command"] == [start["command"] for start in run.starts()]
+    assert "torch" in story["machine"] and story["versions"]["torch"] == torch.__version__
+    assert story["validation"]["noisy_si_sdr"] == 5.0
     assert story["data"] == [
         {"package": "a", "set": "speech", "minutes": 1.0, "licence": "CC0"},
         {"package": "b", "set": "noise", "minutes": 0.5, "licence": "GPL-2"},
@@ -63,6 +64,20 @@ def test_the_story_is_read_and_measured(run, data, tmp_path, monkeypatch):
     assert rt.load_pretrained("n").config == rt.VARIANTS["nano"]
 
 
-def test_an_unfinished_run_is_refused_in_words(data, tmp_path, capsys):
-    assert shipping.main([str(tmp_path / "none"), str(data), "--name", "n"]) == 2
+def test_a_corpus_is_named_with_its_licence(tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path / "run")
+    rt.save_weights(rt.build_model("nano"), folder.best)
+    facts = {"processes": 1, "data": {"name": "mini-vb", "licence": "Apache-2.0"}}
+    folder.begin(Config(), facts)
+    row = {"step": 1, "best": True, "seconds": 1.0, "pesq": None, "si_sdr": 1.0}
+    folder.append("validation.jsonl", row | {"noisy_pesq": None, "noisy_si_sdr": 0.0})
+    story = shipping.provenance(folder, [], rt.load_weights(folder.best))
+    assert story["data"] == [facts["data"]] and story["scores"] == {}
+
+
+def test_an_unfinished_run_is_refused_in_words(run, tmp_path, capsys):
+    assert shipping.main([str(tmp_path / "none"), "--name", "n"]) == 2
     assert "no weights file" in capsys.readouterr().err
+    (run.path / "validation.jsonl").unlink()
+    assert shipping.main([str(run.path), "--name", "n"]) == 2
+    assert "has not been validated yet" in capsys.readouterr().err

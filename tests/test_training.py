@@ -1,21 +1,91 @@
-"""Mixing and the trainer, on a folder of noise small enough to train in seconds."""
+"""Settings, data and the training loop, on runs of a few steps."""
 
 import json
+import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
+import yaml
+from small_runs import EXAMPLES, NETWORK, SMALL, pairs_of_a_second
 
-from rwsa_tutorial import training
+import rwsa_tutorial as rt
+from rwsa_tutorial import audio, cli, plotting, scoring
 from rwsa_tutorial.corpora.packing import sounds
-from rwsa_tutorial.weights import load_weights
+from rwsa_tutorial.metrics import pesq
+from rwsa_tutorial.training import Config, NotFinite, RunFolder, overfit, train, trainer
+from rwsa_tutorial.training.data import corpus_of, examples, validation_pairs
 
 RATE = 16_000
-QUICK = {"frames": 12, "steps": 4, "outer_steps": 2, "every": 2, "valid": 1, "warmup": 1}
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
+def pairs(tmp_path_factory):
+    return pairs_of_a_second(tmp_path_factory.mktemp("pairs"))
+
+
+def weights_of(path):
+    return list(rt.load_weights(path).parameters())
+
+
+# -- settings ------------------------------------------------------------------------------------
+
+
+def test_settings_survive_yaml_and_the_papers_recipe_is_the_default(tmp_path):
+    config = Config(data={"speech": "a", "noise": "b"}, epoch_steps=7, loss={"metric": 0})
+    path = tmp_path / "settings.yaml"
+    path.write_text(config.to_yaml())
+    assert Config.read(path) == config and config.loss["phase"] == 0.3
+    paper = Config()
+    assert (paper.lr, paper.betas, paper.weight_decay) == (5e-4, (0.8, 0.99), 0.01)
+    assert (paper.lr_decay, paper.batch, paper.samples, paper.clip) == (0.99, 8, 30_600, 0)
+    path.write_text("lr: 5e-4\nsteps: 1e3\n")  # YAML itself takes both for words
+    assert Config.read(path, ["loss.si_sdr=0.1", "snr_db=[0, 5]"]) == Config(
+        steps=1000, loss={"si_sdr": 0.1}, snr_db=(0.0, 5.0)
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("stepps: 3", "there is no setting 'stepps'; did you mean 'steps'?"),
+        ("loss: {fase: 1}", "no weight of the loss 'fase'; did you mean 'phase'?"),
+        ("network: {chanels: 8}", "no part of the network 'chanels'; did you mean 'channels'?"),
+        ("variant: nanoo", "variant is 'nanoo'; choose from nano, xs, s, m; did you mean 'nano'?"),
+        ("zebra: 3", "there is no setting 'zebra'; there are variant, sharing"),
+        ("steps: many", "steps is 'many'; it must be a whole number"),
+        ("steps: 2.5", "steps is 2.5; it must be a whole number"),
+        ("steps: true", "steps is True; it must be a whole number"),
+        ("attention: 1", "attention is 1; it must be true or false"),
+        ("lr: fast", "lr is 'fast'; it must be a number"),
+        ("lr: 0", "lr is 0.0; it must be above 0"),
+        ("ema: 1", "ema is 1.0; it must be from 0 below 1"),
+        ("betas: [0.9]", "betas is [0.9]; it must be 2 numbers in brackets"),
+        ("loss: 3", "loss is 3; it must be lines of `name: value`"),
+        ("loss: {wave: -1}", "loss.wave is -1.0; a weight cannot be negative"),
+        ("samples: 1000", "PESQ, which the discriminator learns from, needs 4000"),
+        ("sharing: all", "sharing must be one of rwsa, block, none"),
+        ("data: {speech: a}", "data has the folders speech; give speech and noise, or"),
+        ("- steps", "settings are lines of `name: value`"),
+        ("steps: [", "settings.yaml: while parsing"),
+    ],
+)
+def test_settings_that_make_no_sense_are_told_in_words(tmp_path, line, words):
+    path = tmp_path / "settings.yaml"
+    path.write_text(line)
+    with pytest.raises(ValueError) as caught:
+        Config.read(path)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+# -- data ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
     """Ten clips of each kind as the packing lays them out, every fifth for validation."""
     folder = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
@@ -39,83 +109,284 @@ def data(tmp_path_factory):
     return folder
 
 
-def test_splits_do_not_share_a_clip(data):
-    clips = {split: sounds(data, split)["speech"] for split in ("train", "valid")}
+def test_splits_do_not_share_a_clip(packed):
+    clips = {split: sounds(packed, split)["speech"] for split in ("train", "valid")}
     starts = {split: {clip.start for clip in some} for split, some in clips.items()}
     assert len(starts["train"]) == 8 and len(starts["valid"]) == 2
     assert not starts["train"] & starts["valid"]
     assert {clip.group for clip in clips["train"]} == {f"made-up/voice{i}" for i in range(3)}
 
 
-def test_packed_clips_are_read_out_of_the_flat_array(data):
-    flat = np.load(data / "noise.npy") / 32768
-    clip = sounds(data, "train")["noise"][2]
+def test_packed_clips_are_read_out_of_the_flat_array(packed):
+    flat = np.load(packed / "noise.npy") / 32768
+    clip = sounds(packed, "train")["noise"][2]
     assert (clip.start, clip.stop) == (3 * RATE, 4 * RATE)
     assert np.array_equal(clip.read(), flat[3 * RATE : 4 * RATE])
     assert np.array_equal(clip.read(100, 200), flat[3 * RATE + 100 : 3 * RATE + 200])
     assert len(clip.read(RATE - 10, RATE + 10)) == 10
 
 
-def test_batch_is_levelled_and_meets_the_range_of_snrs(data):
-    mixtures = training.mixtures(data, "train", 40, 8000)
-    clean, noisy = training.batch_of(mixtures, range(40))
-    assert clean.shape == (40, 8000)
-    torch.testing.assert_close(noisy.square().mean(1), torch.ones(40))
-    snr = 10 * torch.log10(clean.square().mean(1) / (noisy - clean).square().mean(1))
-    assert -5.01 < snr.min() < 0 and 10 < snr.max() < 15.01
+def test_every_kind_of_data_gives_examples_and_other_pairs_to_validate_on(packed, pairs):
+    kinds = (str(packed), pairs, {"speech": pairs["clean"], "noise": pairs["noisy"]})
+    for data, epoch in zip(kinds, (8, 5, 5), strict=True):
+        config = Config(**SMALL | {"data": data, "valid_pairs": 2, "snr_db": [0, 0]})
+        corpus = corpus_of(config)
+        dataset, length = examples(corpus, config, 6)
+        assert len(dataset) == 6 and length == epoch
+        clean, noisy = dataset[5]
+        assert clean.shape == noisy.shape == (1320,)
+        if data != pairs:  # mixed anew, so at the SNR that was asked for
+            snr = clean.square().sum() / (noisy - clean).square().sum()
+            assert snr.item() == pytest.approx(1, abs=1e-3)
+        for pair in validation_pairs(corpus, config):
+            clean, noisy, rate = pair.read()
+            assert clean.shape == noisy.shape and rate == RATE
+    train_part, valid = corpus_of(Config(data=pairs)).splits.values()
+    assert not {p.name for p in train_part} & {p.name for p in valid}
 
 
-def weights_of(path):
-    return [p.clone() for p in load_weights(path).parameters()]
+def test_a_corpus_that_could_be_mixed_gives_its_ready_pairs_when_asked():
+    config = Config(mix_anew=False, samples=4000)
+    corpus = corpus_of(config)
+    assert len(validation_pairs(corpus, config)) == config.valid_pairs
+    dataset, length = examples(corpus, config, 3)
+    assert length == len(corpus.pairs("train")) and type(dataset).__name__ == "Segments"
+    assert type(examples(corpus, Config(), 3)[0]).__name__ == "Mixtures"
 
 
-def test_interrupted_and_resumed_is_the_same_run(data, tmp_path, monkeypatch):
-    straight = weights_of(training.train(data, tmp_path / "straight", **QUICK))
-    batch_of = training.batch_of
-
-    def killed(examples, indices):
-        if list(indices) == [3] and examples.samples != 4 * RATE:
-            raise KeyboardInterrupt
-        return batch_of(examples, indices)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training, "batch_of", killed)
-        with pytest.raises(KeyboardInterrupt):
-            training.train(data, tmp_path / "broken", **QUICK)
-    assert len((tmp_path / "broken" / "log.jsonl").read_text().splitlines()) == 1
-    resumed = weights_of(training.train(data, tmp_path / "broken", **QUICK))
-    assert all(torch.equal(a, b) for a, b in zip(straight, resumed, strict=True))
-    rows = [json.loads(x) for x in (tmp_path / "broken" / "log.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == [2, 4]
-    left = {path.name for path in (tmp_path / "broken").iterdir()}
-    assert left == {"config.json", "log.jsonl", "checkpoint.pt", "model.safetensors"}
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("mini-vbb", "there is no corpus 'mini-vbb'"),
+        ("mini-dns", "has no split 'train'"),
+        ({"speech": "nowhere", "noise": "nowhere"}, "There is no folder nowhere"),
+    ],
+)
+def test_data_that_are_not_there_are_told_in_words(tmp_path, data, words):
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
+        train(Config(**SMALL | {"data": data}), tmp_path / "run")
 
 
-def test_other_settings_continue_a_run_only_when_asked_and_are_kept(data, tmp_path):
-    run = tmp_path / "run"
-    training.train(data, run, **QUICK)
-    longer = {**QUICK, "steps": 6, "si_sdr_weight": 0.1}
-    with pytest.raises(ValueError, match="other settings"):
-        training.train(data, run, **longer)
-    training.train(data, run, **longer, change=True)
-    history = json.loads((run / "config.json").read_text())
-    assert [(h["from_step"], h["steps"], h["si_sdr_weight"]) for h in history] == [
-        (0, 4, 0.0),
-        (4, 6, 0.1),
-    ]
+def test_processes_share_the_examples_of_a_doubled_batch():
+    half, whole = Config(**SMALL | {"accumulate": 3}), Config(**SMALL | {"batch": 2})
+    shares = [trainer.batches_of(half, 2, 2, rank) for rank in (0, 1)]
+    together = sorted(i for share in shares for batch in share for i in batch)
+    assert together == list(range(12, 24))  # of steps 2 and 3, six examples each
+    alone = trainer.batches_of(whole, 0, 1, 0)
+    both = [trainer.batches_of(Config(**SMALL), 0, 2, rank) for rank in (0, 1)]
+    assert [list(b) for b in alone] == [[*a, *b] for a, b in zip(*both, strict=True)]
 
 
-def test_a_loss_that_is_not_finite_stops_with_its_name(data, tmp_path, monkeypatch):
-    honest = training.enhancement_losses
+# -- the loop ------------------------------------------------------------------------------------
+
+
+def test_a_run_leaves_the_folder_it_promises(pairs, tmp_path):
+    seen = []
+    config = Config(**SMALL | {"data": pairs, "ema": 0.5})
+    best = train(config, tmp_path / "run", callback=lambda *x: seen.append(x), progress=False)
+    folder = RunFolder(tmp_path / "run")
+    names = {str(p.relative_to(folder.path)) for p in folder.path.rglob("[!.]*") if p.is_file()}
+    assert names == {
+        *("config.yaml", "run.json", "metrics.jsonl", "validation.jsonl", "curves.png"),
+        *("best.safetensors", "last.safetensors"),
+        *("checkpoints/step-0000002.pt", "checkpoints/step-0000004.pt"),
+        *("example/clean.flac", "example/noisy.flac"),
+        *("example/step-0000002.flac", "example/step-0000004.flac"),
+    }
+    assert folder.config() == config and best == folder.best
+    (start,) = folder.starts()
+    assert start["from_step"] == 0 and start["versions"]["torch"] and start["data"]["name"]
+    metrics = folder.rows("metrics.jsonl")
+    assert [row["step"] for row in metrics] == [1, 2, 3, 4]
+    expected = sum(config.loss[n] * metrics[-1][n] for n in config.loss if n != "metric")
+    assert metrics[-1]["loss"] == pytest.approx(expected, rel=1e-5)
+    assert "metric" not in metrics[0] and metrics[0]["lr"] == config.lr
+    kept = [row for row in folder.rows("validation.jsonl") if row["best"]]
+    assert kept and all(row["noisy_pesq"] for row in kept)
+    assert [step for step, _ in seen] == [1, 2, 2, 3, 4, 4] and seen[1][1] == metrics[1]
+    fig, axes = plotting.training_curves(folder.rows())
+    assert len(axes[0].lines) >= 6 and all(len(ax.lines) >= 2 for ax in axes[1:])
+    plotting.plt.close(fig)
+    state = folder.load("cpu")["networks"]  # the average is what is kept
+    mean, now = state["mean"]["mask_decoder.slope"], state["model"]["mask_decoder.slope"]
+    last = rt.load_weights(folder.last).mask_decoder.slope
+    assert torch.equal(last, mean) and not torch.equal(mean, now)
+
+
+def test_validation_scores_are_those_of_the_metrics(pairs, tmp_path):
+    config = Config(**SMALL | {"data": pairs, "steps": 2, "valid_pairs": 3})
+    train(config, tmp_path / "run", progress=False)
+    (row,) = RunFolder(tmp_path / "run").rows("validation.jsonl")
+    clean, noisy, rate = validation_pairs(corpus_of(config), config)[0].read()
+    assert row["noisy_pesq"] == pytest.approx(pesq(clean, noisy), abs=0.01)
+    scores = rt.score(clean, noisy, rate, ["si_sdr"])
+    assert row["noisy_si_sdr"] == pytest.approx(scores["si_sdr"], abs=1e-4)
+    enhanced = rt.enhance(noisy, rate, rt.load_weights(tmp_path / "run" / "best.safetensors"))
+    assert row["si_sdr"] == pytest.approx(rt.score(clean, enhanced, rate, ["si_sdr"])["si_sdr"])
+
+
+def test_a_batch_or_as_many_accumulated_teach_the_same(pairs, tmp_path):
+    losses = []
+    for settings in ({"batch": 2}, {"accumulate": 2}):
+        config = Config(**SMALL | {"data": pairs, "steps": 3} | settings)
+        train(config, tmp_path / next(iter(settings)), progress=False)
+        rows = RunFolder(tmp_path / next(iter(settings))).rows("metrics.jsonl")
+        losses.append([row["loss"] for row in rows])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+
+
+def test_the_unet_waits_for_the_outer_part_and_the_precision_can_be_halved(pairs, tmp_path):
+    config = Config(**SMALL | {"data": pairs, "outer_steps": 2, "precision": "bfloat16"})
+    train(config, tmp_path / "run", progress=False)
+    state = torch.load(tmp_path / "run" / "checkpoints" / "step-0000002.pt", weights_only=True)
+    torch.manual_seed(config.seed)
+    fresh = config.build_model().state_dict()
+    for name, value in state["networks"]["model"].items():
+        if name.startswith("after_"):
+            assert not value.any()
+        else:
+            outer = name.startswith(("encoder", "mask_decoder", "phase_decoder"))
+            assert outer or torch.equal(value, fresh[name]), name
+    end = rt.load_weights(tmp_path / "run" / "last.safetensors")
+    assert end.after_mag.weight.any()
+    rows = RunFolder(tmp_path / "run").rows("metrics.jsonl")
+    assert all(math.isfinite(row["loss"]) for row in rows)
+
+
+def test_the_rate_falls_and_warms_up_as_written():
+    paper = Config(lr=1.0, lr_decay=0.5)
+    assert [trainer.rate(paper, step, 10) for step in (0, 9, 10, 25)] == [1, 1, 0.5, 0.25]
+    ours = Config(lr=1.0, schedule="cosine", warmup=4, outer_steps=50, steps=100)
+    rates = [trainer.rate(ours, step, 10) for step in range(100)]
+    assert rates[0] == 0.25 and rates[3] == pytest.approx(0.998, abs=1e-3)
+    assert rates[50] == pytest.approx(0.125) and rates[99] < 1e-3
+    assert all(a > b for a, b in zip(rates[54:], rates[55:], strict=False))
+
+
+def test_the_discriminator_learns_from_pesq_and_a_failed_one_is_left_out(
+    pairs, tmp_path, monkeypatch
+):
+    asked = []
+
+    class Direct:
+        """PESQ of the first example always fails, that of the others is 2.75."""
+
+        def __init__(self, workers):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def submit(self, clean, enhanced):
+            asked.append((clean.shape, enhanced.shape))
+            return None if len(asked) % 2 else 2.75
+
+        def results(self, futures):
+            return futures
+
+    goals = []
+    honest = trainer.discriminator_loss
+    monkeypatch.setattr(trainer, "Scorer", Direct)
     monkeypatch.setattr(
-        training,
-        "enhancement_losses",
-        lambda *a: {**honest(*a), "wave": torch.tensor(float("nan"))},
+        trainer, "discriminator_loss", lambda a, b, goal: goals.append(goal) or honest(a, b, goal)
     )
-    with pytest.raises(ValueError, match=r"not finite at step 0 \(wave\)"):
-        training.train(data, tmp_path / "run", **QUICK)
+    settings = {"data": pairs, "discriminator": True, "samples": 4000, "batch": 2, "steps": 3}
+    train(Config(**SMALL | settings | {"valid_every": 9}), tmp_path / "run", progress=False)
+    rows = RunFolder(tmp_path / "run").rows("metrics.jsonl")
+    assert rows[0]["discriminator"] is None  # always one step late
+    assert rows[1]["discriminator"] > 0 and rows[1]["metric"] > 0
+    assert len(goals) == 3  # the last step's is learnt from before the checkpoint
+    for goal in goals:
+        assert goal[0].isnan() and goal[1].item() == pytest.approx(0.5)
 
 
-def test_command_says_what_is_missing(tmp_path, capsys):
-    assert training.main([str(tmp_path), "--run", str(tmp_path / "run")]) == 2
-    assert "gather data first: python -m rwsa_tutorial.corpora.recorded" in capsys.readouterr().err
+def test_pesq_in_another_process_is_pesq():
+    clean, noisy = (audio.read(EXAMPLES / kind / "fan.flac")[0] for kind in ("clean", "noisy"))
+    with scoring.Scorer(1) as scorer:
+        waves = [(3 * clean, 3 * noisy), (clean, np.zeros_like(clean)), (clean, noisy * np.nan)]
+        futures = [scorer.submit(*pair) for pair in waves]
+        found = scorer.results(futures)
+        processes = list(scorer._pool._processes.values())
+    assert found[0] == pytest.approx(pesq(clean, noisy), abs=0.01)
+    assert found[1:] == [None, None]
+    assert processes and not any(process.is_alive() for process in processes)
+
+
+@pytest.mark.parametrize(
+    ("where", "words"), [("wave", r"the loss \(wave\)"), ("slope", "the gradient")]
+)
+def test_nan_stops_with_step_term_and_last_good_checkpoint(
+    pairs, tmp_path, monkeypatch, capsys, where, words
+):
+    honest, calls = trainer.enhancement_losses, []
+
+    def poisoned(*arguments):
+        calls.append(1)
+        terms = honest(*arguments)
+        if len(calls) == 4:
+            # a finite loss of infinite slope spoils the weights, not the loss
+            bad = math.nan if where == "wave" else 0 * (terms["wave"] * 0).sqrt()
+            terms["wave"] = terms["wave"] + bad
+        return terms
+
+    monkeypatch.setattr(trainer, "enhancement_losses", poisoned)
+    path = tmp_path / "settings.yaml"
+    path.write_text(Config(**SMALL | {"data": pairs, "log_every": 10}).to_yaml())
+    command = ["train", "--config", str(path), "--run", str(tmp_path / "run"), "--device", "cpu"]
+    assert cli.main(command) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    with pytest.raises(NotFinite, match=f"{words} is not finite at step 4.*step-0000002.pt"):
+        raise NotFinite(told)
+    assert not (tmp_path / "run" / "checkpoints" / "step-0000004.pt").exists()
+
+
+# -- many processes, and by heart ----------------------------------------------------------------
+
+
+def test_two_processes_learn_what_one_learns_from_a_doubled_batch(pairs, tmp_path):
+    settings = SMALL | {"data": pairs, "steps": 6, "valid_every": 6, "valid_pairs": 2}
+    settings |= {"lr": 2e-5}  # Adam lets differences of rounding grow by as much
+    train(Config(**settings | {"batch": 2}), tmp_path / "one", progress=False)
+    path = tmp_path / "half.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    launch = "-m accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1"
+    launch += " --mixed_precision no --dynamo_backend no --main_process_port 0"
+    command = [sys.executable, *launch.split(), "-m", "rwsa_tutorial.cli", "train"]
+    command += ["--config", path, "--run", tmp_path / "two", "--device", "cpu"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    one, two = (RunFolder(tmp_path / name) for name in ("one", "two"))
+    assert [start["processes"] for start in two.starts()] == [2]
+    for log, names in (
+        ("metrics.jsonl", ("loss", "magnitude", "phase", "wave", "lr")),
+        ("validation.jsonl", ("pesq", "noisy_si_sdr")),
+    ):
+        alone, together = one.rows(log), two.rows(log)
+        assert len(alone) == len(together) > 0
+        for a, b in zip(alone, together, strict=True):
+            assert [a[n] for n in names] == pytest.approx([b[n] for n in names], abs=1e-4)
+    # Adam does not mind whether gradients were averaged or added up; their length shows it
+    lengths = [[row["gradient"] for row in folder.rows("metrics.jsonl")] for folder in (one, two)]
+    assert lengths[0] == pytest.approx(lengths[1], rel=1e-3)
+
+
+def test_nano_learns_half_a_second_by_heart():
+    part = slice(RATE, RATE + RATE // 2)
+    clean, noisy = (audio.read(EXAMPLES / k / "keyboard.flac")[0][part] for k in ("clean", "noisy"))
+    torch.manual_seed(0)
+    model = rt.build_model("nano")
+    rows = overfit(model, clean, noisy, steps=60, progress=False)
+    assert rows[0]["si_sdr"] < 5 and rows[-1]["si_sdr"] > 15
+    assert [row["step"] for row in rows] == list(range(len(rows)))
+    with pytest.raises(ValueError, match="of one shape"):
+        overfit(model, clean, noisy[:-1])
+
+
+def test_the_small_network_is_small():
+    assert Config(network=NETWORK).build_model().config.levels == 2
+    count = sum(p.numel() for p in Config(network=NETWORK).build_model().parameters())
+    assert count < 15_000
