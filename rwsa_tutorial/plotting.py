@@ -783,3 +783,118 @@ def training_curves(rows, axes=None):
     for ax in axes:
         ax.xaxis.get_major_locator().set_params(integer=True)
     return fig, axes
+
+
+def training_progress(rows, example=None):
+    """`training_curves`, and below them one recording as it gets cleaner.
+
+    rows: as for `training_curves`. example: name -> wave (n,) at 16 kHz, such as the files in a
+    run's folder example/; None leaves the pictures out. Returns (fig, axes), axes a flat list.
+    """
+    count = len(example or ())
+    fig = plt.figure(figsize=(11.0, 6.0 if count else 3.4), layout="constrained")
+    parts = fig.subfigures(2 if count else 1, 1, squeeze=False).flat
+    axes = list(next(parts).subplots(1, 3))
+    training_curves(rows, axes)
+    if count:
+        below = next(parts).subplots(1, count, sharex=True, sharey=True, squeeze=False)[0]
+        waves = {name: _array(wave) for name, wave in example.items()}
+        top = 20 * np.log10(max(magnitude_of(wave).max() for wave in waves.values()))
+        for ax, (name, wave) in zip(below, waves.items(), strict=True):
+            spectrogram(wave, ax=ax, top=top, title=name)
+            ax.set_ylabel("frequency (kHz)" if ax is below[0] else "")
+        axes += list(below)
+    return fig, axes
+
+
+def angle_difference(target, estimate, ax=None):
+    """Two angles in radians on the circle: their plain difference, and the short way between them.
+
+    The plain difference is drawn as the way along the number line, around the circle as often as it
+    takes; the other is `losses.anti_wrapped`.
+    """
+    fig, ax = _axes(ax, (3.6, 3.6))
+    plain = estimate - target
+    short = plain - 2 * math.pi * round(plain / (2 * math.pi))
+    ways = (
+        (plain, 0.42, NOISY, f"plain difference {abs(plain):.2f} rad"),
+        (short, 0.66, ENHANCED, f"short way {abs(short):.2f} rad"),
+    )
+    circle = np.linspace(0, 2 * np.pi, 200)
+    ax.plot(np.cos(circle), np.sin(circle), color=MUTED, linewidth=0.8)
+    for way, radius, colour, words in ways:
+        along = target + np.linspace(0, way, 200)
+        ax.plot(radius * np.cos(along), radius * np.sin(along), color=colour, lw=3, label=words)
+    hands = ((target, CLEAN, "target"), (estimate, HIGHLIGHT, "estimate"))
+    for place, (angle, colour, words) in enumerate(hands):
+        x, y = math.cos(angle), math.sin(angle)
+        ax.plot([0, x], [0, y], color=colour, linewidth=1.6)
+        ax.plot(x, y, "os"[place], color=colour, label=f"{words} {angle:.2f} rad")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), fontsize=8, ncols=2, frameon=False)
+    ax.set(xlim=(-1.15, 1.15), ylim=(-1.15, 1.15))
+    ax.set_aspect("equal")
+    ax.axis("off")
+    return fig, ax
+
+
+# what counts as a clear change of each score, for the colours of `who_hears_what`
+CLEAR_CHANGE = {"pesq": 2.0, "ssnr": 10.0, "estoi": 0.2, "si_sdr": 12.0}
+
+
+def who_hears_what(terms, scores=None, reference="noisy"):
+    """Heat map of damages (rows) against terms of the loss and scores (columns).
+
+    terms: {damage: {term: value}}, each value relative to that of the recording ``reference``.
+    scores: {damage: what ``rt.score`` returns}, with a row for ``reference``, or None for no
+    scores. Green is better than the reference, brown is worse, white is the same; the numbers stand
+    in the cells. A missing score is a dash, an infinite one (or above 100 dB) an infinity sign.
+    """
+    names = list(next(iter(terms.values())))
+    # 10 times more or less is the end of the scale
+    images = [np.array([[-math.log10(max(row[n], 1e-3)) for n in names] for row in terms.values()])]
+    words = [[[f"{row[n]:.2f}" for n in names] for row in terms.values()]]
+    titles, columns = ["term of the loss, relative to the noisy recording's"], [names]
+    if scores is not None:
+        rows = [scores[damage] for damage in terms]
+        images.append(
+            np.array([[_change(row, scores[reference], m) for m in METRICS] for row in rows])
+        )
+        words.append([[_short(m, row[m]) for m in METRICS] for row in rows])
+        titles.append("score")
+        columns.append(list(METRICS.values()))
+    widths = [len(c) for c in columns]
+    fig, axes = plt.subplots(
+        1,
+        len(images),
+        figsize=(2.2 + 0.85 * sum(widths), 1.3 + 0.33 * len(terms)),
+        squeeze=False,
+        sharey=True,
+        width_ratios=widths,
+        layout="constrained",
+    )
+    for ax, image, cells, title, names in zip(axes[0], images, words, titles, columns, strict=True):
+        ax.imshow(image, cmap="BrBG", vmin=-1.4, vmax=1.4, aspect="auto")
+        for (i, j), value in np.ndenumerate(image):
+            ink = "white" if abs(value) > 1.0 else "black"
+            ax.text(j, i, cells[i][j], ha="center", va="center", color=ink, fontsize=9)
+        ax.set_title(title, fontsize=10)
+        ax.set_xticks(range(len(names)), names, **SLANTED)
+        ax.set_yticks(range(len(terms)), list(terms))
+        ax.tick_params(length=0)
+    return fig, axes[0]
+
+
+def _change(row, reference, metric):
+    """How far a score is from the reference's, in units of a clear change; 0 where missing."""
+    if row[metric] is None or reference[metric] is None:
+        return 0.0
+    return float(np.clip((row[metric] - reference[metric]) / CLEAR_CHANGE[metric], -1.4, 1.4))
+
+
+def _short(metric, value):
+    """A score in few characters."""
+    if value is None:
+        return "–"
+    if metric in ("pesq", "estoi"):
+        return f"{value:.2f}" if metric == "estoi" else f"{value:.1f}"
+    return f"{value:.0f}" if abs(value) < 100 else "∞" if value > 0 else "−∞"

@@ -9,10 +9,12 @@ from __future__ import annotations
 import base64
 import html
 import io
+import math
+import time
 
 import ipywidgets as widgets
 import numpy as np
-from IPython.display import HTML
+from IPython.display import HTML, Image, display
 
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
@@ -167,3 +169,63 @@ def players(waves: dict, sample_rate: int):
             f'<audio controls src="data:audio/mpeg;base64,{sound}"></audio></div>'
         )
     return HTML("".join(rows))
+
+
+class Live:
+    """A figure that is drawn anew while something goes on, and stays as a plain picture.
+
+    Call it with a figure, as often as you like: what comes sooner than `seconds` after the one
+    before is not shown, unless `now` is true. The figure is closed.
+    """
+
+    def __init__(self, seconds: float = 5.0):
+        self._seconds, self._shown, self._handle = seconds, -math.inf, None
+
+    def due(self) -> bool:
+        """Whether a figure would be shown; drawing it takes time, too."""
+        return time.monotonic() - self._shown >= self._seconds
+
+    def __call__(self, figure, now: bool = False):
+        import matplotlib.pyplot as plt
+
+        if now or self.due():
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format="png", dpi=80)
+            picture = Image(buffer.getvalue(), format="png")
+            if self._handle is None:
+                self._handle = display(picture, display_id=True)
+            else:
+                self._handle.update(picture)
+            self._shown = time.monotonic()
+        plt.close(figure)
+
+
+def live_training(run, seconds: float = 5.0):
+    """A callback for `training.train`: how the run in this folder is doing, as a live figure.
+
+    Above, the terms of the loss and the validation scores; below, one validation recording: noisy,
+    as the network first left it, as it leaves it now, and clean. After a resume it shows all of
+    the run.
+    """
+    from . import audio
+    from .plotting import training_progress
+    from .training.folder import RunFolder
+
+    folder, live = RunFolder(run), Live(seconds)
+
+    def example():
+        steps = sorted((folder.path / "example").glob("step-*.flac"))
+        names = {"noisy": "noisy.flac", "clean": "clean.flac"}
+        if steps:
+            number = {path: int(path.stem.removeprefix("step-")) for path in steps}
+            first, last = steps[0], steps[-1]
+            shown = {f"step {number[path]}": path.name for path in dict.fromkeys((first, last))}
+            names = {"noisy": "noisy.flac"} | shown | {"clean": "clean.flac"}
+        paths = {name: folder.path / "example" / file for name, file in names.items()}
+        return {name: audio.read(path)[0] for name, path in paths.items() if path.is_file()}
+
+    def callback(step, row):
+        if "pesq" in row or live.due():
+            live(training_progress(folder.rows(), example())[0], now="pesq" in row)
+
+    return callback

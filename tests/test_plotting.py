@@ -176,3 +176,50 @@ def test_colours_of_the_three_signals_differ_in_lightness():
 
     lightness = sorted(map(luminance, plotting.COLOURS.values()))
     assert np.diff(lightness).min() > 0.08  # apart even without colour
+
+
+@pytest.mark.parametrize(
+    ("target", "estimate", "plain", "short"),
+    [(3.0, -3.0, 6.0, 0.28), (0.5, 0.9, 0.4, 0.4), (0.0, 7.0, 7.0, 0.72)],
+)
+def test_angle_difference_tells_the_long_way_from_the_short_one(target, estimate, plain, short):
+    _, ax = plotting.angle_difference(target, estimate)
+    words = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert f"plain difference {plain:.2f} rad" in words
+    assert f"short way {short:.2f} rad" in words
+    way = ax.lines[2]  # after the circle and the plain difference
+    ends = np.column_stack([way.get_xdata(), way.get_ydata()])[[0, -1]] / 0.66
+    hands = [[np.cos(angle), np.sin(angle)] for angle in (target, estimate)]
+    np.testing.assert_allclose(ends, hands, atol=1e-9)
+
+
+def test_who_hears_what_is_green_for_better_and_brown_for_worse():
+    same = {"pesq": 2.0, "ssnr": 0.0, "estoi": 0.7, "si_sdr": 5.0}
+    better = {"pesq": 3.26, "ssnr": None, "estoi": 0.91, "si_sdr": float("inf")}
+    terms = {"noisy": {"wave": 1.0}, "good": {"wave": 0.01}, "bad": {"wave": 4.0}}
+    _, (left, right) = plotting.who_hears_what(terms, {"noisy": same, "good": better, "bad": same})
+    np.testing.assert_allclose(left.images[0].get_array()[:, 0], [0, 2, -np.log10(4)])
+    assert (right.images[0].get_array()[[0, 2]] == 0).all()
+    good = right.images[0].get_array()[1]
+    assert good[0] > 0 and good[1] == 0 and good[2] > 0 and good[3] > 0
+    assert [text.get_text() for text in right.texts[4:8]] == ["3.3", "–", "0.91", "∞"]
+    assert [label.get_text() for label in left.get_yticklabels()] == list(terms)
+
+
+def test_who_hears_what_without_scores_has_the_terms_alone():
+    _, axes = plotting.who_hears_what({"noisy": {"wave": 1.0, "phase": 1.0}})
+    assert len(axes) == 1
+    assert [label.get_text() for label in axes[0].get_xticklabels()] == ["wave", "phase"]
+
+
+def test_training_progress_shows_curves_and_a_recording_getting_cleaner():
+    rows = [{"step": 10, "loss": 1.0, "wave": 0.5}, {"step": 20, "loss": 0.5, "wave": 0.2}]
+    rng = np.random.default_rng(0)
+    waves = {name: rng.standard_normal(8000) for name in ("noisy", "step 10", "clean")}
+    fig, axes = plotting.training_progress(rows, waves)
+    assert [ax.get_title() for ax in axes[3:]] == list(waves)
+    assert len({ax.images[0].get_clim() for ax in axes[3:]}) == 1  # one scale for all
+    plt.close(fig)
+    fig, axes = plotting.training_progress(rows)
+    assert len(axes) == 3
+    plt.close(fig)

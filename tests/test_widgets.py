@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 from datetime import datetime
 
@@ -16,7 +17,7 @@ import pytest
 import soundfile
 from IPython.display import HTML
 
-from rwsa_tutorial import widgets
+from rwsa_tutorial import audio, plotting, widgets
 
 
 def draw_point(level=0.5, count=3):
@@ -150,3 +151,49 @@ def test_player_scales_down_only_what_would_clip():
 def test_player_refuses_what_cannot_be_played(bad):
     with pytest.raises(ValueError):
         widgets.player(bad, 16_000)
+
+
+def test_a_live_figure_is_updated_in_place_and_closed(monkeypatch):
+    shown, clock = [], [0.0]
+
+    class Handle:
+        def update(self, picture):
+            shown.append(("update", picture.data))
+
+    def display(picture, display_id):
+        shown.append(("display", picture.data))
+        return Handle()
+
+    monkeypatch.setattr(widgets, "display", display)
+    monkeypatch.setattr(widgets.time, "monotonic", lambda: clock[0])
+    live = widgets.Live(seconds=5.0)
+    for at, now in ((0.0, False), (3.0, False), (4.0, True), (9.5, False)):
+        clock[0] = at
+        fig, ax = plt.subplots()
+        ax.set_title(str(at))
+        live(fig, now=now)
+        assert not plt.fignum_exists(fig.number)
+    assert [how for how, _ in shown] == ["display", "update", "update"]  # not that of 3 s
+    assert all(data.startswith(b"\x89PNG") for _, data in shown)
+    assert len({data for _, data in shown}) == 3
+
+
+def test_live_training_shows_the_run_and_its_example(tmp_path, monkeypatch):
+    asked = []
+
+    def drawn(rows, example):
+        asked.append((rows, list(example)))
+        return plt.subplots()
+
+    monkeypatch.setattr(plotting, "training_progress", drawn)
+    monkeypatch.setattr(widgets.Live, "__call__", lambda self, figure, now: plt.close(figure))
+    folder = tmp_path / "run"
+    (folder / "example").mkdir(parents=True)
+    row = {"step": 2, "loss": 1.0}
+    (folder / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    callback = widgets.live_training(folder)
+    callback(2, row)
+    for name in ("noisy", "clean", "step-0000003", "step-0000010", "step-0000020"):
+        audio.write(folder / "example" / f"{name}.flac", np.ones(99) / 2, 16_000)
+    callback(2, row)
+    assert asked == [([row], []), ([row], ["noisy", "step 3", "step 20", "clean"])]
