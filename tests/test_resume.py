@@ -180,6 +180,13 @@ def test_another_run_is_neither_overwritten_nor_continued_with_other_settings(
         train(None, finished.path, resume=True, progress=False)
 
 
+def test_another_number_of_processes_is_refused(finished):
+    newest = finished.checkpoints()[-1]
+    torch.save(torch.load(newest, weights_only=True) | {"processes": 2}, newest)
+    with pytest.raises(ValueError, match="was trained by 2 processes; go on with as many, not 1"):
+        train(None, finished.path, resume=True, progress=False)
+
+
 def test_an_unreadable_checkpoint_is_named(finished):
     finished.checkpoints()[-1].write_bytes(b"nonsense")
     with pytest.raises(ValueError, match="step-0000004.pt cannot be read.*the one before"):

@@ -235,6 +235,17 @@ def test_a_batch_or_as_many_accumulated_teach_the_same(pairs, tmp_path):
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
 
 
+def test_workers_that_prepare_examples_change_nothing(pairs, tmp_path):
+    losses = []
+    for workers in (0, 1):
+        data = {"speech": pairs["clean"], "noise": pairs["noisy"]}
+        config = Config(**SMALL | {"data": data, "steps": 2, "workers": workers})
+        train(config, tmp_path / str(workers), progress=False)
+        rows = RunFolder(tmp_path / str(workers)).rows("metrics.jsonl")
+        losses.append([row["loss"] for row in rows])
+    assert losses[0] == losses[1]
+
+
 def test_the_unet_waits_for_the_outer_part_and_the_precision_can_be_halved(pairs, tmp_path):
     config = Config(**SMALL | {"data": pairs, "outer_steps": 2, "precision": "bfloat16"})
     train(config, tmp_path / "run", progress=False)
@@ -313,6 +324,13 @@ def test_pesq_in_another_process_is_pesq():
     assert found[0] == pytest.approx(pesq(clean, noisy), abs=0.01)
     assert found[1:] == [None, None]
     assert processes and not any(process.is_alive() for process in processes)
+
+
+def test_a_scoring_process_that_ends_is_told_in_words():
+    with scoring.Scorer(1) as scorer:
+        future = scorer._pool.submit(os._exit, 1)
+        with pytest.raises(ValueError, match="ended by itself.*if __name__ =="):
+            scorer.results([future])
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ def overfit(
     noisy,
     steps=100,
     goal_db=15.0,
-    lr=5e-3,
+    lr=1e-2,
     weights=WEIGHTS,
     progress=True,
     callback=None,
