@@ -361,6 +361,31 @@ def test_nan_stops_with_step_term_and_last_good_checkpoint(
     assert not (tmp_path / "run" / "checkpoints" / "step-0000004.pt").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "give the folder of the run: --run DIR."),
+        (["--run", "r"], "give the settings: --config FILE"),
+        (["--run", "r", "--config", "none.yaml"], "There is no settings file none.yaml."),
+        (["--run", "r", "--set", "loss.fase=1"], "did you mean 'phase'?"),
+        (["--run", "r", "--set", "steps"], "'steps' is no name=value."),
+        (["--run", "r", "--set", "steps.x=1"], "steps holds no further settings."),
+        (["--run", "r", "--set", "data=mini-vbb"], "there is no corpus 'mini-vbb'"),
+    ],
+)
+def test_the_command_says_what_is_wrong(tmp_path, monkeypatch, capsys, words, told):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["train", *words]) == 2
+    assert told in capsys.readouterr().err and not any(tmp_path.iterdir())
+
+
+def test_the_command_prints_settings_to_begin_with(tmp_path, capsys):
+    assert cli.main(["train", "--defaults", "--set", "variant=xs", "--set", "loss.metric=0"]) == 0
+    path = tmp_path / "settings.yaml"
+    path.write_text(capsys.readouterr().out)
+    assert Config.read(path) == Config(variant="xs", loss={"metric": 0})
+
+
 # -- many processes, and by heart ----------------------------------------------------------------
 
 
