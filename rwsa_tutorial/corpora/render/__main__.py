@@ -2,10 +2,10 @@
 
     python -m rwsa_tutorial.corpora.render [--out DIR] [--cache DIR] [--only NAME]
 
-About half an hour on one CPU core. Clips that are there are kept, so the command can be repeated after
-an interruption; delete a clip to have it made again. Needs the extra ``render``: speech is by
-Kokoro-82M and Pico (both Apache-2.0), rooms by pyroomacoustics. Noises without voices or rooms are
-the same on every machine; the others may differ by rounding.
+About half an hour on one CPU core. Clips that are there are kept, so the command can be repeated
+after an interruption; delete a clip to have it made again. Needs the extra ``render``: speech is
+by Kokoro-82M and Pico (both Apache-2.0), rooms by pyroomacoustics. Noises without voices or rooms
+are the same on every machine; the others may differ by rounding.
 """
 
 import argparse
