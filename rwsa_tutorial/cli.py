@@ -430,10 +430,9 @@ def load_model(name):
     """The shipped network of that name, or the one in a weights file; on CUDA if there is one."""
     import torch
 
-    from rwsa_tutorial import load_pretrained, load_weights
+    from rwsa_tutorial.weights import find_weights
 
-    model = load_weights(name) if Path(name).suffix else load_pretrained(name)
-    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return find_weights(name).to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def plan_enhancement(inputs, output, force=False):

@@ -222,3 +222,11 @@ def load_pretrained(name="nano"):
             f"no weights are shipped for {name!r}; there are: {', '.join(shipped) or 'none'}"
         )
     return load_weights(data_path("weights", f"{name}.safetensors"))
+
+
+def find_weights(name):
+    """The network in a weights file, or the shipped one of that name, in eval mode.
+
+    Raises as `load_weights` and `load_pretrained` do.
+    """
+    return load_weights(name) if Path(name).suffix else load_pretrained(name)

@@ -264,6 +264,20 @@ def test_the_unet_waits_for_the_outer_part_and_the_precision_can_be_halved(pairs
     assert all(math.isfinite(row["loss"]) for row in rows)
 
 
+def test_a_run_can_begin_with_the_weights_of_another(pairs, tmp_path):
+    config = {**SMALL, "data": pairs, "steps": 2}
+    first = train(Config.of(config), tmp_path / "first", progress=False)
+    again = {**config, "start": str(first), "lr": 1e-12, "weight_decay": 0.0}
+    second = train(Config.of(again), tmp_path / "second", progress=False)
+    for before, after in zip(weights_of(first), weights_of(second), strict=True):
+        torch.testing.assert_close(before, after, rtol=0, atol=1e-9)
+    other = {**again, "network": {**NETWORK, "channels": 8}}
+    with pytest.raises(ValueError, match="another network than the settings ask for"):
+        train(Config.of(other), tmp_path / "third", progress=False)
+    with pytest.raises(FileNotFoundError, match="no weights are shipped for 'nona'"):
+        train(Config.of({**again, "start": "nona"}), tmp_path / "fourth", progress=False)
+
+
 def test_the_rate_falls_and_warms_up_as_written():
     paper = Config(lr=1.0, lr_decay=0.5)
     assert [trainer.rate(paper, step, 10) for step in (0, 9, 10, 25)] == [1, 1, 0.5, 0.25]

@@ -39,6 +39,7 @@ class Config:
     sharing: str = "rwsa"  # rwsa, block, none
     attention: bool = True
     network: dict[str, int] = field(default_factory=dict)  # more of ModelConfig, such as levels: 2
+    start: str = ""  # weights to begin with: a file, or a name in data/weights; empty: from chance
 
     # what it hears: a corpus by name, a folder packed by `rwsa_tutorial.corpora.recorded`,
     # {speech: DIR, noise: DIR} to be mixed, or {clean: DIR, noisy: DIR} of ready pairs

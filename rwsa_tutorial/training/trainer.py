@@ -29,7 +29,7 @@ from ..metrics import si_sdr
 from ..model import count_parameters
 from ..paths import whole_file
 from ..scoring import Scorer
-from ..weights import save_weights
+from ..weights import find_weights, save_weights
 from .data import corpus_of, examples, validation_pairs
 from .folder import NotFinite, RunFolder
 
@@ -119,6 +119,17 @@ def batches_of(config, first, processes, rank):
     return [range(start, start + config.batch) for start in starts]
 
 
+def begin_with(config):
+    """The network that config.start names. Raises ValueError when the settings ask for another."""
+    model, wanted = find_weights(config.start), config.model_config()
+    if model.config != wanted:
+        raise ValueError(
+            f"{config.start} holds another network than the settings ask for: {model.config}, not "
+            f"{wanted}."
+        )
+    return model
+
+
 def outer_output(model, mag, phase):
     """The network without its U-Net: encoder and decoders alone."""
     features = model.encode(mag, phase)
@@ -139,7 +150,9 @@ class Trainer:
 
         torch.manual_seed(config.seed)  # every process begins with the same weights
         self.model = config.build_model().to(device)
-        if config.outer_steps:
+        if config.start:
+            self.model.load_state_dict(begin_with(config).state_dict())
+        elif config.outer_steps:
             for conv in (self.model.after_mag, self.model.after_phase):
                 torch.nn.init.zeros_(conv.weight)  # the U-Net joins without a jolt
         self.mean = copy.deepcopy(self.model) if config.ema else None
