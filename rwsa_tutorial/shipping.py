@@ -9,6 +9,7 @@ RUN is the folder of a run; its best weights are shipped.
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from .model import count_parameters
 from .paths import data_path, whole_file
 from .training.folder import RunFolder
 from .weights import load_weights
+
+# an absolute path up to its last name: what stands before it is a blank, a quote, = or nothing
+ABSOLUTE = re.compile(r"""(?<![^\s="'])(?:[A-Za-z]:|~)?(?:[/\\][^\s/\\,]+)+[/\\]""")
 
 
 def sources(data):
@@ -52,6 +56,18 @@ def test_scores(model, tests):
     return result
 
 
+def without_folders(story):
+    """The same story (dict, list, text ...) with every path cut down to its last name.
+
+    Where the files lay on the machine that trained is nobody else's concern.
+    """
+    if isinstance(story, dict):
+        return {key: without_folders(value) for key, value in story.items()}
+    if isinstance(story, list):
+        return [without_folders(value) for value in story]
+    return ABSOLUTE.sub("", story) if isinstance(story, str) else story
+
+
 def provenance(run, tests, model):
     """The story of a run as a dict; `settings` and `command` repeat it.
 
@@ -63,11 +79,12 @@ def provenance(run, tests, model):
         raise ValueError(f"{run.path} has not been validated yet, so no weights are the best.")
     best, first = kept[-1], starts[0]
     facts = first["data"]
+    settings, command = config.as_dict(), [start["command"] for start in starts]
     packed = isinstance(config.data, str) and (Path(config.data) / "index.json").is_file()
     return {
         "parameters": count_parameters(model),
-        "command": [start["command"] for start in starts],
-        "settings": config.as_dict(),
+        "command": without_folders(command),
+        "settings": settings | {k: without_folders(settings[k]) for k in ("data", "start")},
         "steps": best["step"],
         "hours": round(best["seconds"] / 3600, 2),
         "seed": config.seed,

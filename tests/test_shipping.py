@@ -49,8 +49,9 @@ def test_the_story_is_read_and_measured(run, data, tmp_path, monkeypatch):
     assert shipping.main([str(run.path), "--name", "n", "--test", "toy", *pair]) == 0
     story = json.loads((tmp_path / "shipped" / "weights" / "n.json").read_text())
     assert story["steps"] == 9 and story["hours"] == 0.9 and story["seed"] == 7
-    assert Config.of(story["settings"]) == run.config()
-    assert story["command"] == [start["command"] for start in run.starts()]
+    assert Config.of({**story["settings"], "data": str(data)}) == run.config()
+    assert story["settings"]["data"] == "data"
+    assert str(tmp_path) not in json.dumps(story)
     assert "torch" in story["machine"] and story["versions"]["torch"] == torch.__version__
     assert story["validation"]["noisy_si_sdr"] == 5.0
     assert story["data"] == [
@@ -81,3 +82,16 @@ def test_an_unfinished_run_is_refused_in_words(run, tmp_path, capsys):
     (run.path / "validation.jsonl").unlink()
     assert shipping.main([str(run.path), "--name", "n"]) == 2
     assert "has not been validated yet" in capsys.readouterr().err
+
+
+def test_paths_are_cut_down_to_names():
+    story = {
+        "command": ["cli.py train --config=/a/b/x.yaml --run runs/a/n --set lr=0.1", "~/d/e.py"],
+        "data": {"speech": "/data/speech", "noise": r"C:\data\noise", "more": "mini-vb"},
+        "steps": 3,
+    }
+    assert shipping.without_folders(story) == {
+        "command": ["cli.py train --config=x.yaml --run runs/a/n --set lr=0.1", "e.py"],
+        "data": {"speech": "speech", "noise": "noise", "more": "mini-vb"},
+        "steps": 3,
+    }
