@@ -175,10 +175,10 @@ def attended(attention, q, k, v, dout):
     return dict(zip(("out", "q", "k", "v"), (out.detach(), *grads), strict=True))
 
 
-def far_attention(q, k, v, dout):
+def far_attention(q, k, v, dout, floor=0.1):
     exact = attended(F.scaled_dot_product_attention, *(x.double() for x in (q, k, v, dout)))
     # the gradients of q and k are 0 where there is one key only
-    return far(attended(narrow.attention, q, k, v, dout), exact, q.dtype, floor=0.1)
+    return far(attended(narrow.attention, q, k, v, dout), exact, q.dtype, floor=floor)
 
 
 def queries(batch, heads, length, channels, kind, seed=0):
@@ -208,7 +208,9 @@ def test_attention_of_any_shape(batch, heads, length, channels, kind, size, seed
     q, k, v, dout = queries(batch, heads, length, channels, torch.float64, seed)
     q = q * size / q.norm(dim=-1).max()
     k = k / k.norm(dim=-1).max()
-    assert far_attention(*(x.to(kind) for x in (q, k, v, dout))) == {}
+    # with large scores one key takes nearly all, and what is left of the gradient is a difference
+    # of terms as large as the queries: torch loses as many digits there
+    assert far_attention(*(x.to(kind) for x in (q, k, v, dout)), floor=0.1 * max(1, size)) == {}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -226,13 +226,16 @@ def test_validation_scores_are_those_of_the_metrics(pairs, tmp_path):
 
 
 def test_a_batch_or_as_many_accumulated_teach_the_same(pairs, tmp_path):
-    losses = []
+    losses, lengths = [], []
     for settings in ({"batch": 2}, {"accumulate": 2}):
-        config = Config(**SMALL | {"data": pairs, "steps": 3} | settings)
+        # Adam lets differences of rounding grow by as much as the rate
+        config = Config(**SMALL | {"data": pairs, "steps": 3, "lr": 2e-5} | settings)
         train(config, tmp_path / next(iter(settings)), progress=False)
         rows = RunFolder(tmp_path / next(iter(settings))).rows("metrics.jsonl")
         losses.append([row["loss"] for row in rows])
-    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+        lengths.append([row["gradient"] for row in rows])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+    assert lengths[0] == pytest.approx(lengths[1], rel=1e-3)  # a mean, not a sum
 
 
 def test_workers_that_prepare_examples_change_nothing(pairs, tmp_path):
