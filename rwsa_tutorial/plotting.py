@@ -875,7 +875,7 @@ def who_hears_what(terms, scores=None, reference="noisy"):
     for ax, image, cells, title, names in zip(axes[0], images, words, titles, columns, strict=True):
         ax.imshow(image, cmap="BrBG", vmin=-1.4, vmax=1.4, aspect="auto")
         for (i, j), value in np.ndenumerate(image):
-            ink = "white" if abs(value) > 1.0 else "black"
+            ink = "white" if abs(value) > 0.85 else "black"
             ax.text(j, i, cells[i][j], ha="center", va="center", color=ink, fontsize=9)
         ax.set_title(title, fontsize=10)
         ax.set_xticks(range(len(names)), names, **SLANTED)

@@ -75,9 +75,28 @@ def sequence(generator):
     return (torch.randn(3, 29, 16, generator=generator),)
 
 
+def images(count, *shape):
+    """Inputs of functions that take so many images of this shape, angles over several turns too."""
+    return lambda generator: tuple(4 * torch.randn(count, *shape, generator=generator).double())
+
+
+def spectrum_and_wave(generator):
+    """A spectrum (B, F, T, 2) and a waveform (B, n) of as many frames."""
+    spec = torch.randn(2, 256, 11, 2, generator=generator).double()
+    return spec, torch.randn(2, 1234, generator=generator).double()
+
+
+def fractions(count, *shape):
+    """Inputs of functions that take so many tensors of numbers between 0 and 1."""
+    return lambda generator: tuple(torch.rand(count, *shape, generator=generator))
+
+
 LESSON_01 = "01_stft_features.ipynb"
 LESSON_02 = "02_mamba_scan.ipynb"
+LESSON_07 = "07_losses_and_metrics.ipynb"
 SCAN, MAMBA = "rwsa_tutorial.scan:selective_scan", "rwsa_tutorial.layers.mamba"
+LOSSES, METRICS = "rwsa_tutorial.losses", "rwsa_tutorial.metrics"
+DISCRIMINATOR = "rwsa_tutorial.discriminator"
 
 DEFINITIONS = (
     Definition("_template.ipynb", "si_sdr", "rwsa_tutorial.metrics:si_sdr", two_arrays(4000)),
@@ -90,6 +109,25 @@ DEFINITIONS = (
     Definition(LESSON_02, "MambaMixer", f"{MAMBA}:MambaMixer", sequence, {"width": 16}),
     Definition(LESSON_02, "MambaLayer", f"{MAMBA}:MambaLayer", sequence, {"width": 16}),
     Definition(LESSON_02, "BiMamba", f"{MAMBA}:BiMamba", sequence, {"width": 16, "expand": 2}),
+    Definition(LESSON_07, "magnitude_loss", f"{LOSSES}:magnitude_loss", images(2, 2, 9, 7)),
+    Definition(LESSON_07, "wave_loss", f"{LOSSES}:wave_loss", images(2, 2, 500)),
+    Definition(LESSON_07, "complex_loss", f"{LOSSES}:complex_loss", images(2, 2, 9, 7, 2)),
+    Definition(LESSON_07, "anti_wrapped", f"{LOSSES}:anti_wrapped", images(1, 2, 9, 7)),
+    Definition(LESSON_07, "phase_loss", f"{LOSSES}:phase_loss", images(2, 2, 9, 7)),
+    Definition(LESSON_07, "consistency_loss", f"{LOSSES}:consistency_loss", spectrum_and_wave),
+    Definition(LESSON_07, "metric_loss", f"{LOSSES}:metric_loss", fractions(1, 8)),
+    Definition(LESSON_07, "si_sdr", f"{METRICS}:si_sdr", two_arrays(4000)),
+    Definition(LESSON_07, "ssnr", f"{METRICS}:ssnr", two_arrays(4000)),
+    Definition(
+        LESSON_07, "discriminator_loss", f"{DISCRIMINATOR}:discriminator_loss", fractions(3, 8)
+    ),
+    Definition(
+        LESSON_07,
+        "MetricDiscriminator",
+        f"{DISCRIMINATOR}:MetricDiscriminator",
+        fractions(2, 2, 40, 33),
+        {"dropout": 0.0},
+    ),
 )
 
 
