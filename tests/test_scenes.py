@@ -62,3 +62,13 @@ def test_room_begins_with_the_direct_sound_and_dies_away_in_its_time():
     assert 3 * (twentyfifth - fifth) == pytest.approx(0.5, rel=0.35)
     with pytest.raises(ValueError, match="do not fit"):
         rooms.response((3.0, 3.0, 2.5), 0.3, 2.5, np.random.default_rng(0))
+
+
+def test_rooms_and_no_room_in_the_share_asked_for():
+    some = rooms.with_dry(0.4, seed=1, count=2)
+    assert [len(response) == 1 for response in some] == [False, False, True, True, True]
+    assert all(0.05 < len(room) / 16_000 < 1.5 for room in some[:2])  # seconds
+    again, other = (rooms.with_dry(1.0, seed=seed, count=2) for seed in (1, 2))
+    np.testing.assert_array_equal(again[0], some[0])
+    assert len(again) == 2 and len(other[0]) != len(some[0])
+    assert rooms.with_dry(0.0, seed=1) == []

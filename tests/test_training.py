@@ -145,6 +145,20 @@ def test_every_kind_of_data_gives_examples_and_other_pairs_to_validate_on(packed
     assert not {p.name for p in train_part} & {p.name for p in valid}
 
 
+def test_rooms_are_heard_in_speech_and_noise_alike():
+    settings = Config.of({**SMALL, "data": "mini-vb", "snr_db": [0, 0]})
+    dry, wet = (
+        examples(corpus_of(settings), settings.changed([f"rooms={share}"]), 4)[0]
+        for share in (0, 1)
+    )
+    for number in range(4):
+        (clean, noisy), (clean_wet, noisy_wet) = dry[number], wet[number]
+        assert clean.shape == clean_wet.shape
+        for plain, roomy in ((clean, clean_wet), (noisy - clean, noisy_wet - clean_wet)):
+            alike = torch.corrcoef(torch.stack([plain, roomy]))[0, 1]
+            assert alike < 0.999
+
+
 def test_a_corpus_that_could_be_mixed_gives_its_ready_pairs_when_asked():
     config = Config(mix_anew=False, samples=4000)
     corpus = corpus_of(config)

@@ -45,10 +45,11 @@ class Config:
     # {speech: DIR, noise: DIR} to be mixed, or {clean: DIR, noisy: DIR} of ready pairs
     data: str | dict[str, str] = "mini-vb"
     mix_anew: bool = True  # false: only the ready pairs of a corpus that could be mixed anew
-    snr_db: tuple[float, float] = (-5.0, 15.0)  # of new mixtures, as are the next three
+    snr_db: tuple[float, float] = (-5.0, 15.0)  # of new mixtures, as are the next four
     speech_tilt_db: float = 0.0  # random changes of the spectrum, as by other microphones
     noise_tilt_db: float = 0.0
     second_noise: float = 0.0  # share of the examples with two noises
+    rooms: float = 0.0  # share with speech in a simulated room, and with noise in one
     samples: int = 30_600  # of an example; 30 600 are 1.91 s, 256 frames
 
     # how long, and from which chance
@@ -108,8 +109,8 @@ class Config:
         for name, value in self.loss.items():
             if value < 0:
                 raise ValueError(f"loss.{name} is {value}; a weight cannot be negative.")
-        for name in ("ema", "second_noise", "betas", "lr_decay"):
-            values, top = getattr(self, name), name in ("lr_decay", "second_noise")
+        for name in ("ema", "second_noise", "rooms", "betas", "lr_decay"):
+            values, top = getattr(self, name), name in ("lr_decay", "second_noise", "rooms")
             for value in values if isinstance(values, tuple) else (values,):
                 if not 0 <= value <= 1 or (value == 1 and not top):
                     end = "up to 1" if top else "below 1"

@@ -10,6 +10,7 @@ from ..corpora.corpus import Corpus
 from ..corpora.datasets import Mixtures, Segments
 from ..corpora.packing import sounds
 from ..corpora.pairs import clips, pairs
+from ..corpora.rooms import with_dry
 from ..features import SAMPLE_RATE
 
 HELD_OUT = 20  # every so many-th file of a plain folder is for validation
@@ -72,6 +73,7 @@ def validation_pairs(corpus, config):
 
 
 def _mixtures(parts, config, count, samples):
+    rooms = with_dry(config.rooms, config.seed)
     return Mixtures(
         **parts,
         examples=count,
@@ -81,6 +83,8 @@ def _mixtures(parts, config, count, samples):
         speech_tilt_db=config.speech_tilt_db,
         noise_tilt_db=config.noise_tilt_db,
         second_noise=config.second_noise,
+        speech_rooms=rooms,
+        noise_rooms=rooms,
     )
 
 
