@@ -1,4 +1,4 @@
-"""The command line: rwsa check | enhance | evaluate | train | bench | data.
+"""The command line: rwsa check | enhance | evaluate | train | sweep | bench | data.
 
 Exit status 0: done; 1: `check` found that the course cannot run; 2: bad input, told in one line.
 """
@@ -51,6 +51,14 @@ A run is a folder: settings, logs, curves.png, checkpoints, best.safetensors (wh
 commands take as --model). Whatever stops it, at most the work since the last checkpoint is lost.
 `data` in the settings is a corpus by name, a packed folder, {speech: DIR, noise: DIR}, or
 {clean: DIR, noisy: DIR}.
+""",
+    "sweep": """examples:
+  rwsa sweep data/results/ablation.yaml --runs runs/ablation --csv ablation.csv
+  rwsa sweep plan.yaml --runs runs/mine --csv mine.csv --jobs 8      side by side, on one GPU
+
+A plan is YAML: base (settings as for rwsa train), kinds (a name, then its settings) or a grid
+(a setting, then its values; every combination is trained), seeds, and test (a corpus by name).
+Each run is a folder as of rwsa train. The same command again goes on where it was stopped.
 """,
     "bench": """examples:
   rwsa bench                  a minute: the scan engines, then the whole network
@@ -168,6 +176,23 @@ def _parser():
     command.add_argument(
         "--defaults", action="store_true", help="print all settings, train nothing"
     )
+
+    command = add(
+        "sweep", _sweep, "train many runs that differ in a setting and the seed; score them"
+    )
+    command.add_argument("plan", metavar="PLAN", help="what differs, YAML")
+    command.add_argument("--runs", required=True, metavar="DIR", help="where the run folders go")
+    command.add_argument("--csv", required=True, metavar="FILE", help="a line for each run")
+    command.add_argument(
+        "--examples", metavar="DIR", help="keep there what each run made of one recording"
+    )
+    command.add_argument(
+        "--jobs", type=_count, default=1, metavar="N", help="runs at a time (default: 1)"
+    )
+    command.add_argument(
+        "--device", choices=("cpu", "cuda"), help="where (default: cuda if there is one)"
+    )
+    command.add_argument("--force", action="store_true", help="replace an existing FILE")
 
     command = add("bench", _bench, "measure how fast the scan engines and the network are here")
     command.add_argument(
@@ -330,6 +355,20 @@ def _train(options):
     from rwsa_tutorial.training import command
 
     return command.run(options)
+
+
+def _sweep(options):
+    from rwsa_tutorial.training import sweep
+
+    csv = _new_file(options.csv, options.force)
+    plan = sweep.Plan.read(options.plan)
+    rows = sweep.sweep(plan, options.runs, options.jobs, options.device)
+    sweep.write_results(csv, rows)
+    if options.examples:
+        sweep.keep_examples(plan, options.runs, options.examples)
+    print(sweep.table(rows))
+    print(f"Written to {csv}.")
+    return 0
 
 
 def _bench(options):

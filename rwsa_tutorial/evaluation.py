@@ -129,6 +129,15 @@ def write_csv(path, rows):
         writer.writerows(rows)
 
 
+def read_csv(path):
+    """The rows that `write_csv` wrote, missing scores as None."""
+    with open(path, newline="", encoding="utf-8") as file:
+        return [
+            {k: v if k in ("file", "signal") else float(v) if v else None for k, v in row.items()}
+            for row in csv.DictReader(file)
+        ]
+
+
 def _named(pairs):
     """Paths become pairs, named by what distinguishes them."""
     paths = [Path(pair[1]) for pair in pairs if not isinstance(pair, Pair)]

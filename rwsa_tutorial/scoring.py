@@ -24,7 +24,7 @@ class Scorer:
 
     def __init__(self, workers=1):
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(workers, context, _begin_worker)
+        self._pool = ProcessPoolExecutor(workers, context, end_with_parent)
 
     def __enter__(self):
         return self
@@ -65,11 +65,12 @@ def pesq(clean, enhanced):
     return metrics.pesq(clean * (LEVEL / peak), enhanced * (LEVEL / peak))
 
 
-def _begin_worker():
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the trainer, which ends us
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+def end_with_parent():
+    """In a process that was started by another: end as soon as that one has, even by a kill."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
+    threading.Thread(target=_wait_for_the_end, daemon=True).start()
 
 
-def _end_with_parent():
+def _wait_for_the_end():
     multiprocessing.parent_process().join()
     os._exit(1)

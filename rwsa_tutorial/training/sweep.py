@@ -1,0 +1,236 @@
+"""Many runs that differ in a setting and in the seed, trained and scored: the body of `rwsa sweep`.
+
+One run proves little: two that differ in nothing but their seed do not score alike. So each kind
+is trained with several seeds, and the table keeps every run. A script of your own that calls
+`sweep` must begin with ``if __name__ == "__main__":``, since it starts processes.
+"""
+
+import csv
+import itertools
+import multiprocessing
+import shutil
+import statistics
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import yaml
+from tqdm import tqdm
+
+from ..corpora import load_corpus
+from ..evaluation import evaluate, read_csv, summary, write_csv
+from ..metrics import METRICS
+from ..model import count_parameters
+from ..paths import whole_file
+from ..scoring import end_with_parent
+from ..weights import load_weights
+from .config import Config
+from .folder import RunFolder
+from .trainer import train
+
+POLL = 0.5  # seconds between two looks at how far the runs are
+SCORES = "scores.csv"  # in a run's folder: every recording's
+PARTS = (
+    "has base (settings), kinds (a name, then its settings) or grid (a setting, then a list of "
+    "values), seeds (a list), and test (a corpus)"
+)
+
+
+@dataclass
+class Plan:
+    """What a sweep does, as its YAML file says.
+
+    base: settings of every run, as for `Config.of`.
+    kinds: name -> settings of this kind on top of base, "loss.phase" style.
+    grid: instead of kinds: setting -> values; every combination is a kind.
+    seeds: whole numbers; each kind is trained with each of them.
+    test: the corpus whose test split scores the runs.
+
+    Raises ValueError in words.
+    """
+
+    base: dict
+    kinds: dict = field(default_factory=dict)
+    grid: dict = field(default_factory=dict)
+    seeds: list = field(default_factory=lambda: [0])
+    test: str = "mini-vb"
+
+    def __post_init__(self):
+        for name, kind in (("base", dict), ("kinds", dict), ("grid", dict), ("seeds", list)):
+            if not isinstance(getattr(self, name), kind):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; a plan {PARTS}.")
+        if bool(self.kinds) == bool(self.grid):
+            raise ValueError("a plan has either kinds (each with its settings) or a grid.")
+        if not self.seeds:
+            raise ValueError("seeds is empty; [0] is one run of each kind.")
+        if self.grid:
+            combinations = itertools.product(*self.grid.values())
+            rows = [dict(zip(self.grid, values, strict=True)) for values in combinations]
+            self.kinds = {",".join(f"{k}={v}" for k, v in row.items()): row for row in rows}
+        self.runs()
+
+    @classmethod
+    def read(cls, path):
+        """From a YAML file. Raises FileNotFoundError, or ValueError with the file's name."""
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"There is no plan {path}.")
+        try:
+            plan = yaml.safe_load(path.read_text(encoding="utf-8"))
+            if not isinstance(plan, dict):
+                raise ValueError(f"a plan {PARTS}.")
+            for name in plan:
+                if name not in cls.__dataclass_fields__:
+                    raise ValueError(f"there is no part {name!r}; a plan {PARTS}.")
+            if "base" not in plan:
+                raise ValueError(f"base is missing; a plan {PARTS}.")
+            return cls(**plan)
+        except (ValueError, yaml.YAMLError) as error:
+            raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
+
+    def runs(self):
+        """name of the run -> (kind, seed, `Config`); the name is that of its folder."""
+        return {
+            f"{kind}-seed{seed}": (kind, seed, self._config(settings or {}, seed))
+            for kind, settings in self.kinds.items()
+            for seed in self.seeds
+        }
+
+    def _config(self, settings, seed):
+        changes = [f"{name}={yaml.safe_dump(value)}" for name, value in settings.items()]
+        return Config.of(self.base).changed([*changes, f"seed={seed}"])
+
+
+def sweep(plan, folder, jobs=1, device=None, progress=True):
+    """Train and score every run of a plan; what is done already is not done again.
+
+    The last weights of a run are scored, not the best: choosing by validation would favour the
+    kind that was lucky there.
+
+    Args:
+        plan: `Plan`.
+        folder: where the run folders go; each gets a scores.csv when it is done.
+        jobs: how many runs at a time, each in a process of its own with its share of the threads.
+            On one GPU several small runs side by side are faster than one after the other.
+        device: as for `train`.
+        progress: show a bar, which counts the steps of all runs.
+
+    Returns:
+        list of dict, a row for each run: "kind", "seed", the settings of a grid, "steps",
+        "parameters", "files", each score of the enhanced recordings, and "noisy_..." ones.
+
+    Raises:
+        ValueError: in words, with the names of the runs that failed; the others are done first.
+    """
+    folder, runs = Path(folder), plan.runs()
+    load_corpus(plan.test).pairs("test")  # better told now than after an hour
+    todo = [name for name in runs if not (folder / name / SCORES).is_file()]
+    running, failed, total = {}, [], sum(config.steps for _, _, config in runs.values())
+    with tqdm(total=total, desc="sweep", unit="step", disable=not progress) as bar:
+        try:
+            while todo or running:
+                while todo and len(running) < jobs:
+                    name = todo.pop(0)
+                    threads = max(1, torch.get_num_threads() // jobs)
+                    running[name] = _start(runs[name][2], folder / name, plan.test, device, threads)
+                for name, (process, words) in list(running.items()):
+                    process.join(POLL / len(running))
+                    if process.exitcode is not None:
+                        del running[name]
+                        if process.exitcode:
+                            failed.append(f"{name}: {_reason(words)}")
+                rows = (RunFolder(folder / name).rows("metrics.jsonl") for name in runs)
+                bar.update(sum(row[-1]["step"] for row in rows if row) - bar.n)
+        finally:
+            for process, _ in running.values():
+                process.terminate()
+    if failed:
+        raise ValueError(f"{len(failed)} of {len(runs)} runs failed. {' '.join(failed)}")
+    return [_row(plan, folder / name, *run) for name, run in runs.items()]
+
+
+def table(rows):
+    """What each kind scored, as text: the mean over its seeds, and their standard deviation."""
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    width = max(map(len, ("kind", *kinds)))
+    lines = [f"{'kind':{width}}  runs" + "".join(f"{name:>16}" for name in METRICS)]
+    for kind in kinds:
+        some = [row for row in rows if row["kind"] == kind]
+        line = f"{kind:{width}}  {len(some):4}"
+        for name in METRICS:
+            scores = [row[name] for row in some if row[name] is not None]
+            spread = f" ± {statistics.stdev(scores):.3f}" if len(scores) > 1 else ""
+            line += f"{f'{statistics.fmean(scores):.3f}{spread}' if scores else 'missing':>16}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def write_results(path, rows):
+    """The rows of `sweep` as CSV; whole, or not at all."""
+    with whole_file(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_results(path):
+    """The rows of a CSV of `sweep`; what looks like a number is one (None if it is missing)."""
+    with open(path, newline="", encoding="utf-8") as file:
+        return [{k: yaml.safe_load(v) for k, v in row.items()} for row in csv.DictReader(file)]
+
+
+def keep_examples(plan, folder, target):
+    """Copy what each run made of one validation recording: target/RUN.flac, noisy and clean too."""
+    target = Path(target)
+    target.mkdir(parents=True, exist_ok=True)
+    for name in plan.runs():
+        example = Path(folder) / name / "example"
+        shutil.copyfile(max(example.glob("step-*.flac")), target / f"{name}.flac")
+        for kind in ("clean", "noisy"):
+            shutil.copyfile(example / f"{kind}.flac", target / f"{kind}.flac")
+
+
+def _start(*work):
+    """A process that trains and scores one run; returns it and where it tells of an error."""
+    context = multiprocessing.get_context("spawn")
+    words, tell = context.Pipe(duplex=False)
+    process = context.Process(target=_one, args=(tell, *work))
+    process.start()
+    tell.close()
+    return process, words
+
+
+def _reason(words):
+    try:
+        return words.recv()
+    except EOFError:
+        return "its process ended by itself; look for a lack of memory."
+
+
+def _one(tell, config, run, test, device, threads):
+    end_with_parent()
+    torch.set_num_threads(threads)
+    try:
+        train(config, run, resume=True, progress=False, device=device)
+        where = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        model = load_weights(RunFolder(run).last).to(where)
+        rows = evaluate(load_corpus(test).pairs("test"), model, progress=False)
+        write_csv(run / SCORES, rows)
+    except (ValueError, OSError) as error:
+        tell.send(" ".join(str(error).split()))
+        sys.exit(2)
+
+
+def _row(plan, run, kind, seed, config):
+    means = summary(read_csv(run / SCORES))
+    return {
+        "kind": kind,
+        "seed": seed,
+        **(plan.kinds[kind] if plan.grid else {}),
+        "steps": config.steps,
+        "parameters": count_parameters(config.build_model()),
+        "files": means["enhanced"]["files"],
+        **{name: means["enhanced"][name][0] for name in METRICS},
+        **{f"noisy_{name}": means["noisy"][name][0] for name in METRICS},
+    }
