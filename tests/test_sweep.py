@@ -8,9 +8,9 @@ import pytest
 import yaml
 from small_runs import NETWORK, SMALL, pairs_of_a_second
 
-import rwsa_tutorial as rt
 from rwsa_tutorial import cli
 from rwsa_tutorial.evaluation import evaluate, pair_folders, summary
+from rwsa_tutorial.model import count_parameters
 from rwsa_tutorial.training import Config, train
 from rwsa_tutorial.training.sweep import Plan, keep_examples, read_results, sweep
 from rwsa_tutorial.weights import load_weights
@@ -45,7 +45,7 @@ def test_a_sweep_trains_scores_tells_and_goes_on(data, tmp_path, capsys):
     model = load_weights(tmp_path / "alone" / "last.safetensors")
     files = pair_folders(pairs["clean"], pairs["noisy"])
     means = summary(evaluate(files, model, progress=False))
-    assert rows[1]["parameters"] == rt.count_parameters(model)
+    assert rows[1]["parameters"] == count_parameters(model)
     assert rows[1]["si_sdr"] == pytest.approx(means["enhanced"]["si_sdr"][0], abs=1e-3)
     assert rows[1]["noisy_si_sdr"] == pytest.approx(means["noisy"]["si_sdr"][0], abs=1e-6)
     mean = (rows[0]["si_sdr"] + rows[1]["si_sdr"]) / 2
@@ -80,6 +80,7 @@ def test_a_grid_is_every_combination():
         ({"base": BASE, "kind": {"a": {}}}, "there is no part 'kind'"),
         ({"base": BASE, "kinds": {"a": {"sharin": "none"}}}, "did you mean 'sharing'"),
         ({"base": BASE, "kinds": {"a": {}}, "seeds": []}, "seeds is empty"),
+        ({"base": BASE, "kinds": {"a": {}}, "pairs": 0}, "pairs is 0"),
         ([1, 2], "has base"),
         ({"base": BASE, "kinds": ["a"]}, "kinds is"),
     ],
@@ -112,10 +113,10 @@ def test_a_run_whose_process_is_killed_is_told_in_words(data, tmp_path):
         children[0].kill()
 
     folder, pairs = data
-    plan = Plan(BASE | {"data": pairs}, kinds={"a": {}}, test=str(folder))
+    plan = Plan(BASE | {"data": pairs}, kinds={"a": {}}, test=str(folder), pairs=2)
     killer = threading.Thread(target=kill)
     killer.start()
     with pytest.raises(ValueError, match="a-seed0: its process ended by itself"):
         sweep(plan, tmp_path, progress=False, device="cpu")
     killer.join()
-    assert sweep(plan, tmp_path, progress=False, device="cpu")[0]["files"] == 6
+    assert sweep(plan, tmp_path, progress=False, device="cpu")[0]["files"] == 2

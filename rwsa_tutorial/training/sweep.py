@@ -14,6 +14,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 import yaml
 from tqdm import tqdm
@@ -33,7 +34,7 @@ POLL = 0.5  # seconds between two looks at how far the runs are
 SCORES = "scores.csv"  # in a run's folder: every recording's
 PARTS = (
     "has base (settings), kinds (a name, then its settings) or grid (a setting, then a list of "
-    "values), seeds (a list), and test (a corpus)"
+    "values), seeds (a list), test (a corpus), and pairs (how many of it)"
 )
 
 
@@ -46,6 +47,7 @@ class Plan:
     grid: instead of kinds: setting -> values; every combination is a kind.
     seeds: whole numbers; each kind is trained with each of them.
     test: the corpus whose test split scores the runs.
+    pairs: how many pairs of it, evenly out of all; None: all of them.
 
     Raises ValueError in words.
     """
@@ -55,6 +57,7 @@ class Plan:
     grid: dict = field(default_factory=dict)
     seeds: list = field(default_factory=lambda: [0])
     test: str = "mini-vb"
+    pairs: int | None = None
 
     def __post_init__(self):
         for name, kind in (("base", dict), ("kinds", dict), ("grid", dict), ("seeds", list)):
@@ -62,6 +65,8 @@ class Plan:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; a plan {PARTS}.")
         if bool(self.kinds) == bool(self.grid):
             raise ValueError("a plan has either kinds (each with its settings) or a grid.")
+        if self.pairs is not None and not (isinstance(self.pairs, int) and self.pairs > 0):
+            raise ValueError(f"pairs is {self.pairs!r}; it must be a whole number above 0.")
         if not self.seeds:
             raise ValueError("seeds is empty; [0] is one run of each kind.")
         if self.grid:
@@ -88,6 +93,12 @@ class Plan:
             return cls(**plan)
         except (ValueError, yaml.YAMLError) as error:
             raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
+
+    def test_pairs(self):
+        """The pairs that score the runs. Raises ValueError when there is no such corpus."""
+        found = load_corpus(self.test).pairs("test")
+        count = min(self.pairs or len(found), len(found))
+        return [found[i] for i in np.linspace(0, len(found) - 1, count).round().astype(int)]
 
     def runs(self):
         """name of the run -> (kind, seed, `Config`); the name is that of its folder."""
@@ -124,7 +135,7 @@ def sweep(plan, folder, jobs=1, device=None, progress=True):
         ValueError: in words, with the names of the runs that failed; the others are done first.
     """
     folder, runs = Path(folder), plan.runs()
-    load_corpus(plan.test).pairs("test")  # better told now than after an hour
+    pairs = plan.test_pairs()  # better told now than after an hour
     todo = [name for name in runs if not (folder / name / SCORES).is_file()]
     running, failed, total = {}, [], sum(config.steps for _, _, config in runs.values())
     with tqdm(total=total, desc="sweep", unit="step", disable=not progress) as bar:
@@ -133,7 +144,7 @@ def sweep(plan, folder, jobs=1, device=None, progress=True):
                 while todo and len(running) < jobs:
                     name = todo.pop(0)
                     threads = max(1, torch.get_num_threads() // jobs)
-                    running[name] = _start(runs[name][2], folder / name, plan.test, device, threads)
+                    running[name] = _start(runs[name][2], folder / name, pairs, device, threads)
                 for name, (process, words) in list(running.items()):
                     process.join(POLL / len(running))
                     if process.exitcode is not None:
@@ -208,14 +219,14 @@ def _reason(words):
         return "its process ended by itself; look for a lack of memory."
 
 
-def _one(tell, config, run, test, device, threads):
+def _one(tell, config, run, pairs, device, threads):
     end_with_parent()
     torch.set_num_threads(threads)
     try:
         train(config, run, resume=True, progress=False, device=device)
         where = device or ("cuda" if torch.cuda.is_available() else "cpu")
         model = load_weights(RunFolder(run).last).to(where)
-        rows = evaluate(load_corpus(test).pairs("test"), model, progress=False)
+        rows = evaluate(pairs, model, progress=False)
         write_csv(run / SCORES, rows)
     except (ValueError, OSError) as error:
         tell.send(" ".join(str(error).split()))
