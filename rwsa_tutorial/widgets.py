@@ -18,9 +18,11 @@ from IPython.display import HTML, Image, display
 
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
+WIDE = {"style": {"description_width": "initial"}, "layout": {"width": "26em"}}
+
 
 def _control(name: str, value):
-    """A widget from a specification: (low, high, step, start), a list of choices, or a widget."""
+    """A widget from what `slider` takes for one."""
     if isinstance(value, widgets.Widget):
         return value
     label = name.replace("_", " ")
@@ -28,10 +30,17 @@ def _control(name: str, value):
         return widgets.Checkbox(value=value, description=label)
     if isinstance(value, (list, dict)):
         return widgets.Dropdown(options=value, description=label)
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], list):
+        choices, start = value
+        if start not in choices:
+            raise ValueError(f"slider {name!r}: {start} is none of {choices}")
+        return widgets.SelectionSlider(
+            options=choices, value=start, description=label, continuous_update=False, **WIDE
+        )
     if not (isinstance(value, tuple) and len(value) == 4):
         raise ValueError(
-            f"slider {name!r}: give (low, high, step, start), a list of choices, True or False, "
-            f"or a widget, not {value!r}"
+            f"slider {name!r}: give (low, high, step, start), ([choices in order], start), a "
+            f"list of choices, True or False, or a widget, not {value!r}"
         )
     low, high, step, start = value
     if not (low <= start <= high and step > 0):
@@ -45,8 +54,7 @@ def _control(name: str, value):
         step=step,
         description=label,
         continuous_update=False,  # draw when the slider is let go, not at every pixel
-        style={"description_width": "initial"},
-        layout=widgets.Layout(width="26em"),
+        **WIDE,
     )
 
 
@@ -55,7 +63,8 @@ def slider(function, **sliders):
 
     ``function`` takes the sliders' names as keyword arguments and returns a figure, ``(fig, ax)``,
     text or HTML, or a tuple of these, shown one below the other. Each slider is
-    (low, high, step, start), a list or dict of choices, a bool, or an ipywidgets widget.
+    (low, high, step, start), or ([choices in order], start), or a list or dict of choices to pick
+    from, a bool, or an ipywidgets widget.
     Returns the widget; a notebook shows it as a cell's last value.
     Raises ValueError for a specification it cannot read, and whatever ``function`` raises at the
     start; an error after a move is shown below the sliders.

@@ -91,14 +91,17 @@ def test_slider_takes_choices_flags_and_widgets():
         window=["Hann", "rectangular"],
         centred=True,
         own=ipywidgets.IntText(4),
+        weight=([0, 0.05, 0.3], 0.3),
     )
     box.children[0].value = "rectangular"
     box.children[1].value = False
-    assert seen[0] == {"window": "Hann", "centred": True, "own": 4}
-    assert seen[-1] == {"window": "rectangular", "centred": False, "own": 4}
+    assert box.children[3].options == (0, 0.05, 0.3) and not box.children[3].continuous_update
+    box.children[3].value = 0.05
+    assert seen[0] == {"window": "Hann", "centred": True, "own": 4, "weight": 0.3}
+    assert seen[-1] == {"window": "rectangular", "centred": False, "own": 4, "weight": 0.05}
 
 
-@pytest.mark.parametrize("bad", [3, (0, 1), (0, 1, 0.1, 2), (0, 1, 0, 0.5), "high"])
+@pytest.mark.parametrize("bad", [3, (0, 1), (0, 1, 0.1, 2), (0, 1, 0, 0.5), "high", ([1, 2], 3)])
 def test_a_slider_that_cannot_be_made_is_named(bad):
     with pytest.raises(ValueError, match="'level'"):
         widgets.slider(draw_point, level=bad)
