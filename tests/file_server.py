@@ -2,8 +2,10 @@
 
 import contextlib
 import http.server
+import io
 import threading
 import time
+import zipfile
 from dataclasses import dataclass, field
 
 
@@ -90,3 +92,12 @@ def serving():
             yield site
         finally:
             server.shutdown()
+
+
+def zipped(files):
+    """A ZIP archive in memory, from name -> content."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, inside in files.items():
+            archive.writestr(name, inside)
+    return content.getvalue()

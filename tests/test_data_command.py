@@ -8,12 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-import zipfile
 
 import numpy as np
 import pytest
 import soundfile
-from file_server import Served, serving
+from file_server import Served, serving, zipped
 
 from rwsa_tutorial import cli
 from rwsa_tutorial.corpora import KNOWN, dns2020, fetching, load_corpus, vb_demandex
@@ -28,14 +27,6 @@ def sound(seed, seconds=0.1):
     content = io.BytesIO()
     wave = np.random.default_rng(seed).uniform(-0.5, 0.5, round(16_000 * seconds))
     soundfile.write(content, wave, 16_000, "PCM_16", format="WAV")
-    return content.getvalue()
-
-
-def zipped(files):
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        for name, inside in files.items():
-            archive.writestr(name, inside)
     return content.getvalue()
 
 

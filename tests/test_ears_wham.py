@@ -11,7 +11,7 @@ import pyloudnorm
 import pytest
 import scipy.signal
 import soundfile
-from file_server import serving
+from file_server import serving, zipped
 
 from rwsa_tutorial import audio, cli
 from rwsa_tutorial.corpora import ears_mixing, ears_wham, fetching, load_corpus
@@ -33,14 +33,6 @@ def speech(seed, seconds):
 def wav(wave, rate=RATE):
     content = io.BytesIO()
     soundfile.write(content, wave, rate, "PCM_16", format="WAV")
-    return content.getvalue()
-
-
-def zipped(files):
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        for name, inside in files.items():
-            archive.writestr(name, inside)
     return content.getvalue()
 
 
