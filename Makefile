@@ -8,6 +8,8 @@ MAMBA_SSM ?= mamba-ssm==2.3.2.post1
 # GPU builds of torch bring their own triton; with the CPU build its interpreter runs the GPU kernels.
 TRITON ?= triton==3.7.1
 NOTEBOOKS ?= notebooks
+DATA ?=
+NOISE ?=
 PORT ?=
 ARGS ?=
 
@@ -21,7 +23,7 @@ ifneq ($(shell cat $(INSTALLED) 2>/dev/null),$(CURDIR))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab test lint check notebooks format clean
+.PHONY: help install lab test lint check notebooks material format clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -50,6 +52,13 @@ check: $(INSTALLED) ## say in words whether the course can run on this machine
 
 notebooks: $(INSTALLED) ## re-run the notebooks and store what they show (NOTEBOOKS=... for some)
 	@$(PY) -m rwsa_tutorial.notebooks $(NOTEBOOKS)
+
+material: $(INSTALLED) ## gather, on Debian or Ubuntu, what the weights were trained on: DATA=folder [NOISE=folder]
+	@test -n "$(DATA)" || { echo "Say where it goes: make material DATA=folder (and NOISE=folder, of ambience recordings)."; exit 2; }
+	@$(PY) -m pip install --quiet --disable-pip-version-check -e '.[recorded,render]'
+	$(PY) -m rwsa_tutorial.corpora.recorded "$(DATA)" $(if $(NOISE),--noise "$(NOISE)")
+	$(PY) -m rwsa_tutorial.corpora.rendered "$(DATA)" --engine pico --minutes 20
+	$(PY) -m rwsa_tutorial.corpora.rendered "$(DATA)" --engine kokoro --minutes 10
 
 format: $(INSTALLED) ## let ruff mend and format all code
 	@$(PY) -m ruff check --fix .

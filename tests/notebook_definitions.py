@@ -14,6 +14,8 @@ import nbformat
 import torch
 from IPython.core.inputtransformer2 import TransformerManager
 
+from rwsa_tutorial.training import Config
+
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 
 
@@ -91,9 +93,16 @@ def fractions(count, *shape):
     return lambda generator: tuple(torch.rand(count, *shape, generator=generator))
 
 
+def settings_and_step(generator):
+    """Settings of a run with a warm-up and a cosine, and a step of either part."""
+    config = Config(steps=1000, lr=0.01, warmup=50, schedule="cosine")
+    return config, int(torch.randint(1000, (), generator=generator)), 1
+
+
 LESSON_01 = "01_stft_features.ipynb"
 LESSON_02 = "02_mamba_scan.ipynb"
 LESSON_07 = "07_losses_and_metrics.ipynb"
+LESSON_08 = "08_train_xs.ipynb"
 SCAN, MAMBA = "rwsa_tutorial.scan:selective_scan", "rwsa_tutorial.layers.mamba"
 LOSSES, METRICS = "rwsa_tutorial.losses", "rwsa_tutorial.metrics"
 DISCRIMINATOR = "rwsa_tutorial.discriminator"
@@ -128,6 +137,7 @@ DEFINITIONS = (
         fractions(2, 2, 40, 33),
         {"dropout": 0.0},
     ),
+    Definition(LESSON_08, "rate", "rwsa_tutorial.training.trainer:rate", settings_and_step),
 )
 
 

@@ -230,6 +230,16 @@ def test_make_alone_lists_every_target(tmp_path):
 
 
 @needs_make
+def test_one_command_gathers_the_training_material(tmp_path):
+    planned = make(tmp_path, "-n", "material", "DATA=here", "NOISE=a folder").stdout
+    for words in ('recorded "here" --noise "a folder"', "--engine pico", "--engine kokoro"):
+        assert words in planned
+    python = fake_python(tmp_path, PIP_STAND_IN)
+    nowhere = make(tmp_path, "material", python)
+    assert nowhere.returncode == 2 and "Say where it goes" in nowhere.stdout
+
+
+@needs_make
 def test_make_says_that_python_is_absent(tmp_path):
     result = make(tmp_path, "lab", "PYTHON=no-such-python")
     assert result.returncode != 0
