@@ -752,8 +752,9 @@ def training_curves(rows, axes=None):
     """A run so far: the terms of the loss, PESQ and SI-SDR of validation, against the step.
 
     rows: of metrics.jsonl and validation.jsonl together, as `RunFolder.rows` gives them. The
-    terms are not weighted, and are shown on a logarithmic scale. A ring marks the best weights, a
-    dashed line the noisy speech. axes: three, for the three panels. Returns (fig, axes).
+    terms are not weighted, and are shown on a logarithmic scale; the whole loss is left out when
+    it falls below 0, which SI-SDR, a term in negative dB, can bring about. A ring marks the best
+    weights, a dashed line the noisy speech. axes: three, for the panels. Returns (fig, axes).
     """
     if axes is None:
         fig, axes = plt.subplots(1, 3, figsize=(11.0, 3.4), layout="constrained")
@@ -762,7 +763,7 @@ def training_curves(rows, axes=None):
     losses = [row for row in rows if "loss" in row]
     for name, colour in TERM_COLOURS.items():
         points = [(row["step"], row[name]) for row in losses if row.get(name)]
-        if points:
+        if points and min(value for _, value in points) > 0:
             width = 1.8 if name == "loss" else 1.0
             axes[0].plot(*zip(*points, strict=True), color=colour, linewidth=width, label=name)
     axes[0].set(yscale="log", xlabel="step", title="terms of the loss")

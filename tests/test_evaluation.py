@@ -8,7 +8,7 @@ import pytest
 import rwsa_tutorial as rt
 from rwsa_tutorial import audio
 from rwsa_tutorial.corpora.corpus import Pair, Recipe
-from rwsa_tutorial.evaluation import evaluate, pair_folders, summary, table, write_csv
+from rwsa_tutorial.evaluation import evaluate, pair_folders, read_csv, summary, table, write_csv
 
 CHEAP = ("ssnr", "estoi", "si_sdr")
 
@@ -145,6 +145,7 @@ def test_the_csv_holds_every_row_and_empty_cells_where_a_score_is_missing(tmp_pa
     assert [row["pesq"] for row in back] == ["1.5", "", "", ""]
     assert [float(row["si_sdr"]) for row in back] == [2, 8, 4, 10]
     assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"]
+    assert read_csv(path) == ROWS
 
 
 def test_pairs_of_a_corpus_are_scored_as_their_files_are(folders):

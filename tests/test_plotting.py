@@ -223,3 +223,11 @@ def test_training_progress_shows_curves_and_a_recording_getting_cleaner():
     fig, axes = plotting.training_progress(rows)
     assert len(axes) == 3
     plt.close(fig)
+
+
+@pytest.mark.parametrize(("last", "shown"), [(0.5, {"loss", "wave"}), (-0.1, {"wave"})])
+def test_a_loss_below_zero_has_no_place_on_a_logarithmic_scale(last, shown):
+    rows = [{"step": 1, "loss": 2.0, "wave": 0.6}, {"step": 2, "loss": last, "wave": 0.4}]
+    _, axes = plotting.training_curves(rows)
+    assert {line.get_label() for line in axes[0].lines} == shown
+    plt.close("all")
