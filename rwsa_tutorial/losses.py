@@ -19,6 +19,7 @@ WEIGHTS = {
     "wave": 0.2,
     "consistency": 0.1,
     "si_sdr": 0.0,
+    "snr": 0.0,
 }
 FLOOR = 1e-9  # of a bin's power, 116 dB below the window's sum; keeps 0 ** 0.3 differentiable
 
@@ -79,12 +80,23 @@ def consistency_loss(spec, wave):
 def negative_si_sdr(estimate, wave):
     """Minus the scale-invariant SDR in dB, mean over the batch; (B, n) each.
 
-    Le Roux et al., arXiv 1811.02508, equation 5. A small constant keeps silence finite.
+    Le Roux et al., arXiv 1811.02508, equation 5. A small constant keeps silence finite. It does
+    not see level or polarity: a network that learns from it alone may end up too quiet, or upside
+    down, which `negative_snr` prevents.
     """
     alpha = (estimate * wave).sum(-1, keepdim=True) / (wave.square().sum(-1, keepdim=True) + 1e-8)
     target = alpha * wave
     error = (estimate - target).square().sum(-1) + 1e-8
     return -10 * torch.log10((target.square().sum(-1) + 1e-8) / error).mean()
+
+
+def negative_snr(estimate, wave):
+    """Minus the SNR in dB, ||s||^2 over ||s - x||^2, mean over the batch; (B, n) each.
+
+    Never above the SI-SDR, and equal to it at the best level, which it therefore teaches too.
+    """
+    error = (estimate - wave).square().sum(-1) + 1e-8
+    return -10 * torch.log10((wave.square().sum(-1) + 1e-8) / error).mean()
 
 
 def enhancement_losses(output, mag, phase, wave):
@@ -103,6 +115,7 @@ def enhancement_losses(output, mag, phase, wave):
         "wave": wave_loss(estimate, wave),
         "consistency": consistency_loss(spec, estimate),
         "si_sdr": negative_si_sdr(estimate, wave),
+        "snr": negative_snr(estimate, wave),
     }
 
 

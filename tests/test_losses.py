@@ -1,5 +1,7 @@
 """Each term of the loss against a second formulation, and gradients where sound has none."""
 
+import math
+
 import librosa
 import numpy as np
 import pytest
@@ -96,6 +98,19 @@ def test_si_sdr_loss_is_the_score():
     assert got.item() == pytest.approx(-expected, abs=1e-6)
 
 
+def test_snr_loss_is_si_sdr_for_the_best_level_and_sees_a_wrong_one():
+    draw = torch.Generator().manual_seed(3)
+    clean, noise = torch.randn(2, 900, generator=draw, dtype=torch.float64)
+    noise -= (noise @ clean) / (clean @ clean) * clean  # now the best level is that of the clean
+    x = (clean + 0.5 * noise)[None]
+    expected = 10 * math.log10(4 * (clean @ clean) / (noise @ noise))
+    for loss in (losses.negative_snr, losses.negative_si_sdr):
+        assert loss(x, clean[None]).item() == pytest.approx(-expected, abs=1e-6)
+    assert losses.negative_si_sdr(-x, clean[None]).item() == pytest.approx(-expected, abs=1e-6)
+    assert losses.negative_snr(-x, clean[None]) > 6  # an error of twice the signal, and more
+    assert losses.negative_snr(0 * x, clean[None]).item() == pytest.approx(0, abs=1e-6)
+
+
 def terms_of(mag, phase, wave, mag_hat, phase_hat):
     output = (mag_hat, phase_hat, spectrum(mag_hat, phase_hat))
     return losses.enhancement_losses(output, mag, phase, wave)
@@ -106,7 +121,8 @@ def test_a_perfect_estimate_costs_nothing_and_each_term_sees_its_fault():
     mag, phase = analyse(wave)
     perfect = terms_of(mag, phase, wave, mag, phase)
     turned = terms_of(mag, phase, wave, mag, phase + 2 * torch.pi)
-    assert perfect.pop("si_sdr") < -80 and turned.pop("si_sdr") < -60
+    for name in ("si_sdr", "snr"):
+        assert perfect.pop(name) < -80 and turned.pop(name) < -60
     assert all(value < 1e-5 for value in perfect.values())
     assert all(value < 1e-4 for value in turned.values())
     loud = terms_of(mag, phase, wave, 1.5 * mag, phase)
@@ -117,7 +133,7 @@ def test_a_perfect_estimate_costs_nothing_and_each_term_sees_its_fault():
 
 def test_the_total_is_the_papers_sum_and_leaves_out_what_has_no_weight():
     terms = {"metric": 2.0, "magnitude": 3.0, "phase": 5.0, "complex": 7.0, "wave": 11.0}
-    terms |= {"consistency": 13.0, "si_sdr": float("nan")}
+    terms |= {"consistency": 13.0, "si_sdr": float("nan"), "snr": float("inf")}
     expected = 0.05 * 2 + 0.9 * 3 + 0.3 * 5 + 0.1 * 7 + 0.2 * 11 + 0.1 * 13
     assert losses.total(terms) == pytest.approx(expected)
     assert set(losses.WEIGHTS) == set(terms)
@@ -153,6 +169,6 @@ def test_a_network_can_learn_from_silence_without_harm(kind):
     config = rt.ModelConfig(4, 1, 2, heads=2, middle_heads=2, d_state=2, expand=1)
     model = rt.build_model(config)
     terms = losses.enhancement_losses(model(*analyse(wave)), *analyse(wave), wave)
-    losses.total(terms, {**losses.WEIGHTS, "si_sdr": 0.1}).backward()
+    losses.total(terms, {**losses.WEIGHTS, "si_sdr": 0.1, "snr": 0.1}).backward()
     grads = [p.grad for p in model.parameters() if p.grad is not None]
     assert len(grads) > 50 and all(g.isfinite().all() for g in grads)
