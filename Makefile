@@ -40,7 +40,7 @@ lab: $(INSTALLED) ## open the first lesson in JupyterLab
 
 test: $(INSTALLED) $(REFERENCE) $(INTERPRETER) lint ## lint, then run every test and every notebook
 	@$(PY) -m rwsa_tutorial.compiled  # or the first notebook would tell of it where nbval compares
-	@$(PY) -m pytest --nbval-lax --nbval-cell-timeout=300 $(ARGS) notebooks tests
+	@$(PY) -m pytest --nbval-lax --nbval-cell-timeout=600 $(ARGS) notebooks tests
 
 lint: $(INSTALLED) ## ruff (lint and format, notebooks too) and the quick notebook gates
 	@$(PY) -m ruff check .
