@@ -221,3 +221,15 @@ def test_what_another_archive_has_left_is_not_taken(tmp_path, monkeypatch):
     unpacking.unpack(new, tmp_path / "target")
     assert found(tmp_path / "target") == {"a": b"new", "b": b"new"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new.zip", "old.zip", "target"]
+
+
+def test_a_method_of_packing_that_zipfile_does_not_know_is_told_in_words(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.wav", b"sound")
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    for header, place in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        content[content.index(header) + place] = 99
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(ValueError, match="packed in an unknown way"):
+        unpacking.unpack(tmp_path / "a.zip", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

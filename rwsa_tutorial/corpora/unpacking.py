@@ -77,7 +77,7 @@ def unpack(archive, target, *, keep=None, strip=True):
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
         _clear(target)
         raise ValueError(f"{archive} is damaged, or no archive ({error}).") from None
-    except NotImplementedError as error:
+    except RuntimeError as error:  # zipfile's, for what is encrypted or packed by a newer method
         raise ValueError(f"{archive} is packed in an unknown way ({error}).") from None
     os.rename(staging, target)
 
