@@ -11,6 +11,7 @@ from ..features import SAMPLE_RATE
 from ..paths import whole_file
 from . import measures
 from .distance import SIGNALS, aligned, distance_table, distances
+from .pairs import evenly
 
 MEASURES = {
     "snr_db": "SNR (dB)",
@@ -67,8 +68,7 @@ def describe(corpus, split="test", limit=None, progress=True):
     if limit is not None:
         if limit < 1:
             raise ValueError(f"the limit is {limit}: measure at least 1 pair, or give none for all")
-        chosen = np.linspace(0, len(pairs) - 1, min(limit, len(pairs))).round().astype(int)
-        pairs = [pairs[i] for i in chosen]
+        pairs = evenly(pairs, limit)
     bar = tqdm(pairs, desc=f"measuring {corpus.name}", unit="pair", disable=not progress)
     found = [_measure(pair) for pair in bar]
     rows, spectra, modulations, moments = zip(*found, strict=True)

@@ -4,6 +4,8 @@ import csv
 import re
 from pathlib import Path
 
+import numpy as np
+
 from .. import audio
 from .corpus import Clip, Corpus, Pair, read_part
 
@@ -93,6 +95,12 @@ def clips(folder):
         first, *more = path.relative_to(folder).parts
         found.append(Clip(path, first if more else path.stem))
     return tuple(found)
+
+
+def evenly(items, count):
+    """Up to `count` of the items, evenly out of all of them, first and last included."""
+    count = min(count, len(items))
+    return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
 def _recordings(folder, role):

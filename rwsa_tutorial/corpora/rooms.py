@@ -1,5 +1,7 @@
 """Rooms: impulse responses of boxes by the image source method (pyroomacoustics)."""
 
+import functools
+
 import numpy as np
 
 RATE = 16000
@@ -43,6 +45,7 @@ def in_room(wave: np.ndarray, impulse: np.ndarray) -> np.ndarray:
     return np.fft.irfft(spectrum, size)[: len(wave)]
 
 
+@functools.lru_cache(maxsize=2)  # seconds of work, wanted for training and for validation
 def with_dry(share: float, seed: int, count: int = 24) -> list[np.ndarray]:
     """Responses of `count` random rooms, and of no room so often that the rooms are this share.
 

@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from ..corpora import load_corpus
 from ..corpora.corpus import Corpus
 from ..corpora.datasets import Mixtures, Segments
 from ..corpora.packing import sounds
-from ..corpora.pairs import clips, pairs
+from ..corpora.pairs import clips, evenly, pairs
 from ..corpora.rooms import with_dry
 from ..features import SAMPLE_RATE
 
@@ -63,8 +61,7 @@ def validation_pairs(corpus, config):
     if "valid" in corpus.splits:
         found = corpus.pairs("valid")
         if found:
-            count = min(config.valid_pairs, len(found))
-            return [found[i] for i in np.linspace(0, len(found) - 1, count).round().astype(int)]
+            return evenly(found, config.valid_pairs)
     parts = corpus.sounds.get("valid")
     if not parts or not parts["speech"] or not parts["noise"]:
         raise ValueError(f"{corpus.name} has nothing to validate on: no split called valid.")

@@ -14,12 +14,12 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 import yaml
 from tqdm import tqdm
 
 from ..corpora import load_corpus
+from ..corpora.pairs import evenly
 from ..evaluation import evaluate, read_csv, summary, write_csv
 from ..metrics import METRICS
 from ..model import count_parameters
@@ -97,8 +97,7 @@ class Plan:
     def test_pairs(self):
         """The pairs that score the runs. Raises ValueError when there is no such corpus."""
         found = load_corpus(self.test).pairs("test")
-        count = min(self.pairs or len(found), len(found))
-        return [found[i] for i in np.linspace(0, len(found) - 1, count).round().astype(int)]
+        return evenly(found, self.pairs or len(found))
 
     def runs(self):
         """name of the run -> (kind, seed, `Config`); the name is that of its folder."""
@@ -138,6 +137,7 @@ def sweep(plan, folder, jobs=1, device=None, progress=True):
     pairs = plan.test_pairs()  # better told now than after an hour
     todo = [name for name in runs if not (folder / name / SCORES).is_file()]
     running, failed, total = {}, [], sum(config.steps for _, _, config in runs.values())
+    far = {name: run[2].steps for name, run in runs.items() if name not in todo}  # steps done
     with tqdm(total=total, desc="sweep", unit="step", disable=not progress) as bar:
         try:
             while todo or running:
@@ -151,8 +151,9 @@ def sweep(plan, folder, jobs=1, device=None, progress=True):
                         del running[name]
                         if process.exitcode:
                             failed.append(f"{name}: {_reason(words)}")
-                rows = (RunFolder(folder / name).rows("metrics.jsonl") for name in runs)
-                bar.update(sum(row[-1]["step"] for row in rows if row) - bar.n)
+                    if rows := RunFolder(folder / name).rows("metrics.jsonl"):
+                        far[name] = rows[-1]["step"]
+                bar.update(sum(far.values()) - bar.n)
         finally:
             for process, _ in running.values():
                 process.terminate()
@@ -198,8 +199,8 @@ def keep_examples(plan, folder, target):
     for name in plan.runs():
         example = Path(folder) / name / "example"
         shutil.copyfile(max(example.glob("step-*.flac")), target / f"{name}.flac")
-        for kind in ("clean", "noisy"):
-            shutil.copyfile(example / f"{kind}.flac", target / f"{kind}.flac")
+    for kind in ("clean", "noisy"):  # the same in every run
+        shutil.copyfile(example / f"{kind}.flac", target / f"{kind}.flac")
 
 
 def _start(*work):
