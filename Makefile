@@ -38,9 +38,12 @@ lab: $(INSTALLED) ## open the first lesson in JupyterLab
 		--ServerApp.tornado_settings="{'websocket_max_message_size': 209715200}" \
 		$(if $(PORT),--port=$(PORT)) $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
+# A process for each core, a notebook or a file of tests at a time, and each with one thread.
 test: $(INSTALLED) $(REFERENCE) $(INTERPRETER) lint ## lint, then run every test and every notebook
 	@$(PY) -m rwsa_tutorial.compiled  # or the first notebook would tell of it where nbval compares
-	@$(PY) -m pytest --nbval-lax --nbval-cell-timeout=600 $(ARGS) notebooks tests
+	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(PY) -m pytest \
+		-n auto --maxprocesses=4 --dist=loadscope --no-loadscope-reorder \
+		--nbval-lax --nbval-cell-timeout=600 $(ARGS) notebooks tests
 
 lint: $(INSTALLED) ## ruff (lint and format, notebooks too) and the quick notebook gates
 	@$(PY) -m ruff check .
