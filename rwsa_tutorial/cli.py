@@ -31,6 +31,10 @@ named, the others are done, and the exit status is 2.
   rwsa evaluate --clean test/clean --noisy test/noisy --csv scores.csv --model xs
   rwsa evaluate --clean test/clean --noisy enhanced --csv scores.csv --model none
   rwsa evaluate --corpus mini-ears --csv scores.csv      of the box; or a CSV that lists pairs
+  rwsa evaluate --corpus mini-vb mini-dns mini-ears --model nano xs --csv scores/ --jobs 2
+
+Several corpora or models: DIR gets MODEL_CORPUS.csv for each model and corpus. The same command
+again goes on where it was stopped.
 
 Scores (PESQ, SSNR in dB, ESTOI, SI-SDR in dB) need mono pairs of equal name, rate and length.
 A score that is not defined for a pair is shown as missing and left out of the means.
@@ -148,14 +152,22 @@ def _parser():
     command = add("evaluate", _evaluate, "score noisy recordings and what the model makes of them")
     command.add_argument("--clean", metavar="DIR", help="folder of references")
     command.add_argument("--noisy", metavar="DIR", help="folder of recordings")
-    command.add_argument("--corpus", metavar="NAME", help=f"instead of folders: {CORPUS}")
+    command.add_argument(
+        "--corpus", nargs="+", metavar="NAME", help=f"instead of folders: {CORPUS}; or several"
+    )
     command.add_argument("--split", default="test", help="of the corpus (default: test)")
     command.add_argument(
         "--model",
-        default="nano",
+        nargs="+",
+        default=["nano"],
         help="name or weights file; none scores the recordings as they are (default: nano)",
     )
-    command.add_argument("--csv", required=True, metavar="FILE", help="where the scores go")
+    command.add_argument(
+        "--csv", required=True, metavar="FILE", help="where the scores go; of several: a folder"
+    )
+    command.add_argument(
+        "--jobs", type=_count, default=1, metavar="N", help="recordings at a time (default: 1)"
+    )
     command.add_argument("--force", action="store_true", help="replace an existing FILE")
 
     command = add("train", _train, "train a network; a run is a folder, and can be resumed")
@@ -328,27 +340,59 @@ def _enhance(options):
 
 
 def _evaluate(options):
-    from rwsa_tutorial import load_corpus
-    from rwsa_tutorial.evaluation import evaluate, pair_folders, table, write_csv
+    from rwsa_tutorial.evaluation import table
+    from rwsa_tutorial.scoreboard import score_all
 
-    csv = _new_file(options.csv, options.force)
+    tasks = _tasks(options)
+    results, problems = score_all(tasks, options.jobs)
+    for words in problems:
+        _complain("evaluate", words)
+    for task, rows in zip(tasks, results, strict=True):
+        if rows and len(tasks) > 1:
+            print(task.csv.stem)
+        if rows:
+            print(table(rows, files=len(tasks) == 1))
+            print(f"Written to {task.csv}.")
+    return 2 if problems else 0
+
+
+def _tasks(options):
+    """Each model on each corpus, and where the scores go."""
+    from rwsa_tutorial import load_corpus
+    from rwsa_tutorial.evaluation import as_pairs, pair_folders
+    from rwsa_tutorial.scoreboard import Task
+
     folders = [name for name in ("clean", "noisy") if getattr(options, name) is not None]
     if len(folders) != (0 if options.corpus else 2):
         raise ValueError("give either --clean and --noisy, or --corpus.")
-    if options.corpus is None:
-        pairs = pair_folders(options.clean, options.noisy)
+    corpora = options.corpus or [options.noisy]
+    names = [f"{_last(model)}_{_last(corpus)}" for model in options.model for corpus in corpora]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"two of the results would be called {min(twice)}.csv.")
+    target = Path(options.csv)
+    if len(names) == 1:
+        files = [_new_file(target, options.force)]
+    elif target.exists() and not target.is_dir():
+        raise ValueError(f"{target} is a file; several corpora or models need a folder.")
     else:
-        pairs = load_corpus(options.corpus).pairs(options.split)
-    model = None if options.model == "none" else load_model(options.model)
-    problems = []
-    rows = evaluate(pairs, model, problems=problems)
-    for words in problems:
-        _complain("evaluate", words)
-    if rows:
-        print(table(rows))
-        write_csv(csv, rows)
-        print(f"Written to {csv}.")
-    return 2 if problems else 0
+        _new_file(target, force=True).mkdir(exist_ok=True)
+        files = [_new_file(target / f"{name}.csv", options.force) for name in names]
+    if options.corpus:
+        pairs = [load_corpus(corpus).pairs(options.split) for corpus in corpora]
+    else:
+        pairs = [as_pairs(pair_folders(options.clean, options.noisy))]
+    models = [None if model == "none" else load_model(model) for model in options.model]
+    each = [(m, model, p) for m, model in zip(options.model, models, strict=True) for p in pairs]
+    return [
+        Task(file, name, model, tuple(some))
+        for file, (name, model, some) in zip(files, each, strict=True)
+    ]
+
+
+def _last(text):
+    """What a corpus or a model is called: the last name of a path, without an extension."""
+    path = Path(text)
+    return path.stem if path.suffix in (".csv", ".safetensors") else path.resolve().name
 
 
 def _train(options):

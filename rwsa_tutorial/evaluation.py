@@ -54,7 +54,7 @@ def evaluate(pairs, model=None, metrics=METRICS, *, problems=None, progress=True
             lengths.
     """
     rows = []
-    for pair in tqdm(_named(pairs), desc="scoring", unit="pair", disable=not progress):
+    for pair in tqdm(as_pairs(pairs), desc="scoring", unit="pair", disable=not progress):
         try:
             rows += [{"file": pair.name} | row for row in _score(pair, model, metrics)]
         except (ValueError, OSError) as error:
@@ -138,8 +138,11 @@ def read_csv(path):
         ]
 
 
-def _named(pairs):
-    """Paths become pairs, named by what distinguishes them."""
+def as_pairs(pairs):
+    """`Pair`s of these: a (clean path, noisy path) is named by what tells it from the others.
+
+    As for `evaluate`, which see.
+    """
     paths = [Path(pair[1]) for pair in pairs if not isinstance(pair, Pair)]
     root = os.path.commonpath([path.parent for path in paths]) if paths else ""
     return [

@@ -246,6 +246,29 @@ def test_evaluate_scores_a_corpus_by_name_by_folder_and_by_list(pairs, capsys):
         assert told in capsys.readouterr().err
 
 
+def test_evaluate_scores_several_models_on_several_corpora(pairs, capsys, stand_in):
+    (pairs / "b.csv").write_text("clean,noisy\nclean/b.wav,noisy/b.wav\n")
+    out = pairs / "out"
+    words = ("--corpus", pairs, pairs / "b.csv", "--model", "nano", "none", "--csv", out)
+    assert rwsa("evaluate", *words) == 0
+    printed = capsys.readouterr().out
+    names = [f"{model}_{corpus}" for model in ("nano", "none") for corpus in (pairs.name, "b")]
+    assert sorted(path.stem for path in out.iterdir()) == sorted(names)
+    assert [line for line in printed.splitlines() if line in names] == names
+    assert len((out / f"nano_{pairs.name}.csv").read_text().splitlines()) == 5
+    assert len((out / "none_b.csv").read_text().splitlines()) == 2
+    assert stand_in == ["nano"]
+    for changed, told in (
+        (words, "exists"),
+        ((*words[:-1], pairs / "b.csv"), "is a file"),
+        ((*words[:-1], pairs / "no" / "where"), "There is no folder"),
+        (("--corpus", pairs, pairs, "--csv", out), "two of the results would be called"),
+    ):
+        assert rwsa("evaluate", *changed) == 2
+        error = capsys.readouterr().err
+        assert told in error and error.count("\n") == 1
+
+
 def test_evaluate_names_a_bad_pair_and_does_the_rest(pairs, capsys):
     audio.write(pairs / "noisy/b.wav", tone(0.5), 16_000)
     assert evaluate(pairs) == 2
