@@ -360,13 +360,14 @@ def _tasks(options):
     """Each model on each corpus, and where the scores go."""
     from rwsa_tutorial import load_corpus
     from rwsa_tutorial.evaluation import as_pairs, pair_folders
+    from rwsa_tutorial.paths import short_name
     from rwsa_tutorial.scoreboard import Task
 
     folders = [name for name in ("clean", "noisy") if getattr(options, name) is not None]
     if len(folders) != (0 if options.corpus else 2):
         raise ValueError("give either --clean and --noisy, or --corpus.")
     corpora = options.corpus or [options.noisy]
-    names = [f"{_last(model)}_{_last(corpus)}" for model in options.model for corpus in corpora]
+    names = [f"{short_name(m)}_{short_name(c)}" for m in options.model for c in corpora]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ValueError(f"two of the results would be called {min(twice)}.csv.")
     target = Path(options.csv)
@@ -387,12 +388,6 @@ def _tasks(options):
         Task(file, name, model, tuple(some))
         for file, (name, model, some) in zip(files, each, strict=True)
     ]
-
-
-def _last(text):
-    """What a corpus or a model is called: the last name of a path, without an extension."""
-    path = Path(text)
-    return path.stem if path.suffix in (".csv", ".safetensors") else path.resolve().name
 
 
 def _train(options):

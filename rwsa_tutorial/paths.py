@@ -23,6 +23,12 @@ def data_path(*parts, must_exist=True):
     return path
 
 
+def short_name(text):
+    """What a corpus or a model is called in a table: the last name of a path, no extension."""
+    path = Path(text)
+    return path.stem if path.suffix in (".csv", ".safetensors") else path.resolve().name
+
+
 @contextlib.contextmanager
 def whole_file(path):
     """A path beside `path` to write to; renamed to `path` at the end, removed on any error."""

@@ -24,7 +24,8 @@ def test_plans_of_results(path):
     assert len(runs) == 12
     if (found := path.with_suffix(".csv")).is_file():
         rows = read_results(found)
-        assert [f"{row['kind']}-seed{row['seed']}" for row in rows] == list(runs)
+        names = [(f"{row['kind']}-seed{row['seed']}", row["test"]) for row in rows]
+        assert names == [(name, test) for name in runs for test in plan.test]
         steps = {config.steps for _, _, config in runs.values()}
         assert {row["steps"] for row in rows} == steps
 

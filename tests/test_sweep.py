@@ -30,14 +30,19 @@ def test_a_sweep_trains_scores_tells_and_goes_on(data, tmp_path, capsys):
         "base": BASE | {"data": pairs},
         "kinds": {"none": {"sharing": "none"}},
         "seeds": [0, 1],
-        "test": str(folder),
+        "test": [str(folder), str(folder / "one.csv")],
     }
+    (folder / "one.csv").write_text("clean,noisy\nclean/fan.flac,noisy/fan.flac\n")
     (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan, sort_keys=False))
     words = ["sweep", f"{tmp_path}/plan.yaml", "--runs", f"{tmp_path}/runs", "--device", "cpu"]
     assert cli.main([*words, "--csv", f"{tmp_path}/one.csv", "--jobs", "2"]) == 0
     shown = capsys.readouterr().out.splitlines()
-    rows = read_results(tmp_path / "one.csv")
-    assert [(row["kind"], row["seed"]) for row in rows] == [("none", 0), ("none", 1)]
+    both = read_results(tmp_path / "one.csv")
+    assert [(row["kind"], row["seed"], row["test"]) for row in both] == [
+        ("none", seed, test) for seed in (0, 1) for test in (folder.name, "one")
+    ]
+    rows, others = both[::2], both[1::2]
+    assert [row["files"] for row in both] == [6, 1, 6, 1]
     assert rows[0]["si_sdr"] != rows[1]["si_sdr"] and rows[0]["noisy_pesq"] > 1
     # the same run, by hand
     config = Config.of(BASE | {"data": pairs, "sharing": "none", "seed": 1})
@@ -48,15 +53,20 @@ def test_a_sweep_trains_scores_tells_and_goes_on(data, tmp_path, capsys):
     assert rows[1]["parameters"] == count_parameters(model)
     assert rows[1]["si_sdr"] == pytest.approx(means["enhanced"]["si_sdr"][0], abs=1e-3)
     assert rows[1]["noisy_si_sdr"] == pytest.approx(means["noisy"]["si_sdr"][0], abs=1e-6)
+    (fan,) = [pair for pair in files if pair[1].stem == "fan"]
+    means = summary(evaluate([fan], model, progress=False))
+    assert others[1]["si_sdr"] == pytest.approx(means["enhanced"]["si_sdr"][0], abs=1e-3)
     mean = (rows[0]["si_sdr"] + rows[1]["si_sdr"]) / 2
-    assert shown[1].startswith("none") and f"{mean:.3f} ±" in shown[1]
+    assert shown[1].split()[:3] == [folder.name, "none", "2"] and f"{mean:.3f} ±" in shown[1]
+    assert shown[2].split()[:3] == ["one", "none", "2"]
     # again: nothing is left to do; a lost score is found again
-    (tmp_path / "runs" / "none-seed1" / "scores.csv").unlink()
-    kept = (tmp_path / "runs" / "none-seed0" / "scores.csv").stat().st_mtime_ns
+    (tmp_path / "runs" / "none-seed1" / f"scores_{folder.name}.csv").unlink()
+    kept = [path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*/scores_one.csv")]
     assert cli.main([*words, "--csv", f"{tmp_path}/two.csv"]) == 0
-    for row, before in zip(read_results(tmp_path / "two.csv"), rows, strict=True):
+    for row, before in zip(read_results(tmp_path / "two.csv"), both, strict=True):
         assert row == pytest.approx(before, abs=1e-3)  # other threads, other rounding
-    assert (tmp_path / "runs" / "none-seed0" / "scores.csv").stat().st_mtime_ns == kept
+    after = [path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*/scores_one.csv")]
+    assert len(kept) == 2 and after == kept
     keep_examples(Plan.read(tmp_path / "plan.yaml"), tmp_path / "runs", tmp_path / "kept")
     names = {path.name for path in (tmp_path / "kept").iterdir()}
     assert names == {"clean.flac", "noisy.flac", "none-seed0.flac", "none-seed1.flac"}
@@ -80,6 +90,7 @@ def test_a_grid_is_every_combination():
         ({"base": BASE, "kind": {"a": {}}}, "there is no part 'kind'"),
         ({"base": BASE, "kinds": {"a": {"sharin": "none"}}}, "did you mean 'sharing'"),
         ({"base": BASE, "kinds": {"a": {}}, "seeds": []}, "seeds is empty"),
+        ({"base": BASE, "kinds": {"a": {}}, "test": []}, "test is empty"),
         ({"base": BASE, "kinds": {"a": {}}, "pairs": 0}, "pairs is 0"),
         ([1, 2], "has base"),
         ({"base": BASE, "kinds": ["a"]}, "kinds is"),
@@ -101,7 +112,7 @@ def test_a_run_that_fails_is_named_and_the_others_are_done(data, tmp_path):
     plan = Plan(BASE | {"data": pairs}, kinds=kinds, test=str(folder))
     with pytest.raises(ValueError, match="1 of 2 runs failed. lost-seed0: .*nowhere"):
         sweep(plan, tmp_path, progress=False, device="cpu")
-    assert (tmp_path / "good-seed0" / "scores.csv").is_file()
+    assert (tmp_path / "good-seed0" / f"scores_{folder.name}.csv").is_file()
     with pytest.raises(ValueError, match="no corpus 'mini-vc'"):
         sweep(Plan(BASE, kinds=kinds, test="mini-vc"), tmp_path, progress=False)
 

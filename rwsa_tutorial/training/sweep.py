@@ -23,7 +23,7 @@ from ..corpora.pairs import evenly
 from ..evaluation import evaluate, read_csv, summary, write_csv
 from ..metrics import METRICS
 from ..model import count_parameters
-from ..paths import whole_file
+from ..paths import short_name, whole_file
 from ..scoring import end_with_parent
 from ..weights import load_weights
 from .config import Config
@@ -31,10 +31,9 @@ from .folder import RunFolder
 from .trainer import train
 
 POLL = 0.5  # seconds between two looks at how far the runs are
-SCORES = "scores.csv"  # in a run's folder: every recording's
 PARTS = (
     "has base (settings), kinds (a name, then its settings) or grid (a setting, then a list of "
-    "values), seeds (a list), test (a corpus), and pairs (how many of it)"
+    "values), seeds (a list), test (a corpus, or a list), and pairs (how many of each)"
 )
 
 
@@ -46,8 +45,8 @@ class Plan:
     kinds: name -> settings of this kind on top of base, "loss.phase" style.
     grid: instead of kinds: setting -> values; every combination is a kind.
     seeds: whole numbers; each kind is trained with each of them.
-    test: the corpus whose test split scores the runs.
-    pairs: how many pairs of it, evenly out of all; None: all of them.
+    test: the corpus whose test split scores the runs, or a list of them.
+    pairs: how many pairs of each, evenly out of all; None: all of them.
 
     Raises ValueError in words.
     """
@@ -56,19 +55,27 @@ class Plan:
     kinds: dict = field(default_factory=dict)
     grid: dict = field(default_factory=dict)
     seeds: list = field(default_factory=lambda: [0])
-    test: str = "mini-vb"
+    test: str | list = "mini-vb"
     pairs: int | None = None
 
     def __post_init__(self):
-        for name, kind in (("base", dict), ("kinds", dict), ("grid", dict), ("seeds", list)):
+        self.test = [self.test] if isinstance(self.test, str) else self.test
+        for name, kind in (
+            ("base", dict),
+            ("kinds", dict),
+            ("grid", dict),
+            ("seeds", list),
+            ("test", list),
+        ):
             if not isinstance(getattr(self, name), kind):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; a plan {PARTS}.")
         if bool(self.kinds) == bool(self.grid):
             raise ValueError("a plan has either kinds (each with its settings) or a grid.")
         if self.pairs is not None and not (isinstance(self.pairs, int) and self.pairs > 0):
             raise ValueError(f"pairs is {self.pairs!r}; it must be a whole number above 0.")
-        if not self.seeds:
-            raise ValueError("seeds is empty; [0] is one run of each kind.")
+        if not self.seeds or not self.test:
+            empty = "test" if self.seeds else "seeds"
+            raise ValueError(f"{empty} is empty; a plan {PARTS}.")
         if self.grid:
             combinations = itertools.product(*self.grid.values())
             rows = [dict(zip(self.grid, values, strict=True)) for values in combinations]
@@ -95,9 +102,9 @@ class Plan:
             raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
 
     def test_pairs(self):
-        """The pairs that score the runs. Raises ValueError when there is no such corpus."""
-        found = load_corpus(self.test).pairs("test")
-        return evenly(found, self.pairs or len(found))
+        """corpus -> the pairs that score the runs. Raises ValueError for an unknown corpus."""
+        found = {name: load_corpus(name).pairs("test") for name in map(str, self.test)}
+        return {name: evenly(some, self.pairs or len(some)) for name, some in found.items()}
 
     def runs(self):
         """name of the run -> (kind, seed, `Config`); the name is that of its folder."""
@@ -120,22 +127,23 @@ def sweep(plan, folder, jobs=1, device=None, progress=True):
 
     Args:
         plan: `Plan`.
-        folder: where the run folders go; each gets a scores.csv when it is done.
+        folder: where the run folders go; each gets a scores_CORPUS.csv for each test corpus.
         jobs: how many runs at a time, each in a process of its own with its share of the threads.
             On one GPU several small runs side by side are faster than one after the other.
         device: as for `train`.
         progress: show a bar, which counts the steps of all runs.
 
     Returns:
-        list of dict, a row for each run: "kind", "seed", the settings of a grid, "steps",
-        "parameters", "files", each score of the enhanced recordings, and "noisy_..." ones.
+        list of dict, a row for each run and test corpus: "kind", "seed", "test", the settings of a
+        grid, "steps", "parameters", "files", each score of the enhanced recordings, and
+        "noisy_..." ones.
 
     Raises:
         ValueError: in words, with the names of the runs that failed; the others are done first.
     """
     folder, runs = Path(folder), plan.runs()
     pairs = plan.test_pairs()  # better told now than after an hour
-    todo = [name for name in runs if not (folder / name / SCORES).is_file()]
+    todo = [n for n in runs if not all(_scores(folder / n, test).is_file() for test in pairs)]
     running, failed, total = {}, [], sum(config.steps for _, _, config in runs.values())
     far = {name: run[2].steps for name, run in runs.items() if name not in todo}  # steps done
     with tqdm(total=total, desc="sweep", unit="step", disable=not progress) as bar:
@@ -159,17 +167,18 @@ def sweep(plan, folder, jobs=1, device=None, progress=True):
                 process.terminate()
     if failed:
         raise ValueError(f"{len(failed)} of {len(runs)} runs failed. {' '.join(failed)}")
-    return [_row(plan, folder / name, *run) for name, run in runs.items()]
+    return [_row(plan, folder / name, t, *run) for name, run in runs.items() for t in pairs]
 
 
 def table(rows):
     """What each kind scored, as text: the mean over its seeds, and their standard deviation."""
-    kinds = list(dict.fromkeys(row["kind"] for row in rows))
-    width = max(map(len, ("kind", *kinds)))
-    lines = [f"{'kind':{width}}  runs" + "".join(f"{name:>16}" for name in METRICS)]
-    for kind in kinds:
-        some = [row for row in rows if row["kind"] == kind]
-        line = f"{kind:{width}}  {len(some):4}"
+    groups = list(dict.fromkeys((row["test"], row["kind"]) for row in rows))
+    first, second = (max(map(len, names)) for names in zip(("test", "kind"), *groups, strict=True))
+    head = f"{'test':{first}}  {'kind':{second}}  runs"
+    lines = [head + "".join(f"{name:>16}" for name in METRICS)]
+    for test, kind in groups:
+        some = [row for row in rows if (row["test"], row["kind"]) == (test, kind)]
+        line = f"{test:{first}}  {kind:{second}}  {len(some):4}"
         for name in METRICS:
             scores = [row[name] for row in some if row[name] is not None]
             spread = f" ± {statistics.stdev(scores):.3f}" if len(scores) > 1 else ""
@@ -227,18 +236,25 @@ def _one(tell, config, run, pairs, device, threads):
         train(config, run, resume=True, progress=False, device=device)
         where = device or ("cuda" if torch.cuda.is_available() else "cpu")
         model = load_weights(RunFolder(run).last).to(where)
-        rows = evaluate(pairs, model, progress=False)
-        write_csv(run / SCORES, rows)
+        for test, some in pairs.items():
+            if not _scores(run, test).is_file():
+                write_csv(_scores(run, test), evaluate(some, model, progress=False))
     except (ValueError, OSError) as error:
         tell.send(" ".join(str(error).split()))
         sys.exit(2)
 
 
-def _row(plan, run, kind, seed, config):
-    means = summary(read_csv(run / SCORES))
+def _scores(run, test):
+    """Where a run's scores of every recording of a corpus are."""
+    return run / f"scores_{short_name(test)}.csv"
+
+
+def _row(plan, run, test, kind, seed, config):
+    means = summary(read_csv(_scores(run, test)))
     return {
         "kind": kind,
         "seed": seed,
+        "test": short_name(test),
         **(plan.kinds[kind] if plan.grid else {}),
         "steps": config.steps,
         "parameters": count_parameters(config.build_model()),
