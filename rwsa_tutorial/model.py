@@ -1,5 +1,6 @@
 """RWSA-MambaUNet (arXiv 2510.01958), assembled from its layers (notebook 06)."""
 
+import itertools
 from dataclasses import dataclass, replace
 
 import torch
@@ -59,6 +60,17 @@ VARIANTS = {
 }
 
 
+def weight_set(sharing, path, level, block, axis):
+    """Which weight set the attention at this place uses: equal names, one module (notebook 05).
+
+    sharing: one of SHARING. path: "down", "middle" or "up". level: 0 is the outermost. block: 0 to
+    N - 1 of the stage. axis: "time" or "frequency". Returns a tuple of those that matter.
+    """
+    if sharing == "rwsa":
+        return level, block
+    return (path, level, block) if sharing == "block" else (path, level, block, axis)
+
+
 class Stage(nn.Module):
     """y = x + blocks(patch_embedding(x)) on (B, width, T, F)."""
 
@@ -80,40 +92,39 @@ class RWSAMambaUNet(nn.Module):
         widths = [config.channels * (level + 1) for level in range(config.levels)]
         mixer = {"d_state": config.d_state, "d_conv": config.d_conv, "expand": config.expand}
 
-        def attend(width, heads):
-            return SelfAttention(width, heads) if config.attention else None
+        sets = {}  # the attention modules, by the name of their weight set
 
-        def stage(width, heads, shared=None):
-            """A stage with attention; `shared` holds one module per block, or is None."""
+        def attend(*place):
+            if not config.attention:
+                return None
+            name, level = weight_set(config.sharing, *place), place[1]
+            if name not in sets:
+                heads = config.middle_heads if level == len(widths) - 1 else config.heads
+                sets[name] = SelfAttention(widths[level], heads)
+            return sets[name]
+
+        def stage(path, level):
             blocks = []
             for i in range(config.blocks):
-                time = shared[i] if shared else attend(width, heads)
-                freq = attend(width, heads) if config.sharing == "none" else time
-                blocks.append(MambAttentionBlock(width, time, freq, **mixer))
-            return Stage(width, blocks)
+                both = [attend(path, level, i, axis) for axis in ("time", "frequency")]
+                blocks.append(MambAttentionBlock(widths[level], *both, **mixer))
+            return Stage(widths[level], blocks)
 
         def plain_stage(width):
             return Stage(width, [MambAttentionBlock(width, **mixer) for _ in range(config.blocks)])
 
-        outer = widths[:-1]
-        shared = [
-            [attend(width, config.heads) for _ in range(config.blocks)]
-            if config.sharing == "rwsa"
-            else None
-            for width in outer
-        ]
+        outer = range(config.levels - 1)
+        if config.sharing == "rwsa":  # the first to be drawn, as the results in data/ were made
+            for level, i in itertools.product(outer, range(config.blocks)):
+                attend("down", level, i, "time")
         pairs = list(zip(widths, widths[1:], strict=False))  # (this level, the one below)
         self.encoder = Encoder(widths[0])
-        self.down = nn.ModuleList(
-            stage(w, config.heads, ties) for w, ties in zip(outer, shared, strict=True)
-        )
+        self.down = nn.ModuleList(stage("down", level) for level in outer)
         self.downsample = nn.ModuleList(Down(w, below) for w, below in pairs)
-        self.middle = stage(widths[-1], config.middle_heads)
+        self.middle = stage("middle", config.levels - 1)
         self.upsample = nn.ModuleList(Up(below, w) for w, below in pairs)
-        self.merge = nn.ModuleList(nn.Conv2d(2 * w, w, 1, bias=False) for w in outer)
-        self.up = nn.ModuleList(
-            stage(w, config.heads, ties) for w, ties in zip(outer, shared, strict=True)
-        )
+        self.merge = nn.ModuleList(nn.Conv2d(2 * w, w, 1, bias=False) for w in widths[:-1])
+        self.up = nn.ModuleList(stage("up", level) for level in outer)
         self.refine_mag = plain_stage(widths[0])
         self.refine_phase = plain_stage(widths[0])
         self.after_mag = nn.Conv2d(widths[0], widths[0], 3, padding=1, bias=False)
