@@ -6,6 +6,7 @@ Signals may be NumPy arrays or tensors on any device.
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import matplotlib.pyplot as plt
@@ -899,3 +900,56 @@ def _short(metric, value):
     if metric in ("pesq", "estoi"):
         return f"{value:.2f}" if metric == "estoi" else f"{value:.1f}"
     return f"{value:.0f}" if abs(value) < 100 else "∞" if value > 0 else "−∞"
+
+
+# The kinds of sharing, as letters in boxes; see notebook 05.
+SET_COLOURS = (SHARED, "#56B4E9", NOISY, ENHANCED, "#F0E442", HIGHLIGHT)
+
+
+def sharing_map(sets: dict, ax=None):
+    """Which places of the network use one weight set for their attention, with the ties drawn.
+
+    ``sets``: (path, level, block, axis) -> the name of its weight set, as `model.weight_set` gives
+    it; equal names get equal letters, in order of first use. Raises ValueError without a place.
+    """
+    if not sets:
+        raise ValueError("sets is empty; it maps (path, level, block, axis) to a weight set")
+    blocks = 1 + max(block for _, _, block, _ in sets)
+    deepest = max(level for _, level, _, _ in sets)
+    letters = {name: i for i, name in enumerate(dict.fromkeys(sets.values()))}
+    side = {"down": -1, "middle": 0, "up": 1}
+    at = {}
+    for path, level, block, axis in sets:
+        centre = side[path] * (1.0 + (blocks + 0.6) * (deepest - level) / 2 + blocks / 2)
+        at[path, level, block, axis] = (
+            centre + (block - (blocks - 1) / 2),
+            -1.5 * level + (0.22 if axis == "time" else -0.22),
+        )
+    fig, ax = _axes(ax, (9.5, 1.3 + 1.15 * deepest))
+    for (path, level, block, _), (x, y) in at.items():
+        if block == 0 and y > -1.5 * level:
+            name = f"{path}, level {level}"
+            ax.text(x - 0.42, y + 0.33, name, fontsize=9, ha="left", va="bottom")
+    for name, number in letters.items():
+        colour = SET_COLOURS[number % len(SET_COLOURS)]
+        users = [at[place] for place in sets if sets[place] == name]
+        apart = 0.07 * (number % blocks - (blocks - 1) / 2)  # or ties of one row would coincide
+        for (x0, y0), (x1, y1) in itertools.combinations(users, 2):
+            if (x0 == x1) != (y0 == y1):  # in one row or in one column
+                ys = (y0 + apart, y1 + apart)
+                ax.plot((x0, x1), ys, color=colour, linewidth=1.4, linestyle="--", zorder=0)
+        for x, y in users:
+            _box(ax, (x, y), (0.78, 0.34), "", edge=colour)
+            _box(ax, (x, y), (0.78, 0.34), _letters(number), face=colour + "66", edge=colour)
+    for axis, y in (("time", 0.22), ("frequency", -0.22)):
+        x = min(x for x, _ in at.values()) - 0.6
+        ax.text(x, y, axis, fontsize=9, ha="right", va="center", color="#555555")
+    xs, ys = zip(*at.values(), strict=True)
+    ax.set(xlim=(min(xs) - 1.8, max(xs) + 0.8), ylim=(min(ys) - 0.4, max(ys) + 0.75))
+    ax.axis("off")
+    return fig, ax
+
+
+def _letters(number):
+    """0, 1, ... 25, 26 -> A, B, ... Z, AA."""
+    return ("" if number < 26 else _letters(number // 26 - 1)) + chr(65 + number % 26)
