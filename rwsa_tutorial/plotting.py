@@ -946,6 +946,54 @@ def sharing_map(sets: dict, ax=None):
         ax.text(x, y, axis, fontsize=9, ha="right", va="center", color="#555555")
     xs, ys = zip(*at.values(), strict=True)
     ax.set(xlim=(min(xs) - 1.8, max(xs) + 0.8), ylim=(min(ys) - 0.4, max(ys) + 0.75))
+
+
+def folding_map(frames: int = 5, bins: int = 3, ax=None):
+    """One image (B, C, T, F), and the sequences it becomes along time and along frequency.
+
+    A square is one point, the C numbers of frame t and bin f, with "t, f" in it. One sequence of
+    each kind is marked. Raises ValueError for an image without frames or bins.
+    """
+    if frames < 1 or bins < 1:
+        raise ValueError(f"an image has frames and bins, got {frames} and {bins}")
+    fig, ax = _axes(ax, (11.0, 3.1))
+    marked_t, marked_f = frames // 2, bins // 2
+    apart = 0.45  # between sequences, which do not see each other
+    height = bins + apart * (bins - 1)
+    panels = (
+        ("an image\n(B, C, T, F)", 0.0, 0.0),
+        ("along time\n(B·F, T, C)", 0.0, apart),
+        ("along frequency\n(B·T, F, C)", apart, 0.0),
+    )
+    left = 0.0
+    for title, gap_t, gap_f in panels:
+        width = frames + gap_t * (frames - 1)
+        bottom = (height - bins - gap_f * (bins - 1)) / 2
+        for t in range(frames):
+            for f in range(bins):
+                on = (gap_f and f == marked_f) or (gap_t and t == marked_t)
+                x, y = left + t * (1 + gap_t), bottom + f * (1 + gap_f)
+                face, edge = ("#FBE3D3", HIGHLIGHT) if on else ("#F2F2F2", "#777777")
+                box = plt.Rectangle(
+                    (x, y), 1, 1, facecolor=face, edgecolor=edge, zorder=3 if on else 2
+                )
+                ax.add_patch(box)
+                words = f"{t}, {f}"
+                ax.text(x + 0.5, y + 0.5, words, ha="center", va="center", fontsize=8, zorder=4)
+        ax.text(left + width / 2, height + 0.75, title, ha="center", va="bottom", fontsize=10)
+        across, up = (left, -0.35), (left - 0.35, bottom)
+        if not gap_t:
+            _arrow(ax, across, (left + width, -0.35), colour=HIGHLIGHT if gap_f else "#555555")
+        if not gap_f:
+            _arrow(ax, up, (left - 0.35, height - bottom), colour=HIGHLIGHT if gap_t else "#555555")
+        t_words = "T: the sequence" if gap_f else "B and T: the batch" if gap_t else "T frames"
+        f_words = "F: the sequence" if gap_t else "B and F: the batch" if gap_f else "F bins"
+        said = {"fontsize": 9, "color": "#444444"}
+        ax.text(left + width / 2, -0.55, t_words, ha="center", va="top", **said)
+        ax.text(left - 0.55, height / 2, f_words, ha="right", va="center", rotation=90, **said)
+        left += width + 2.6
+    ax.set(xlim=(-1.4, left - 2.3), ylim=(-1.2, height + 2.1))
+    ax.set_aspect("equal")
     ax.axis("off")
     return fig, ax
 
@@ -953,3 +1001,78 @@ def sharing_map(sets: dict, ax=None):
 def _letters(number):
     """0, 1, ... 25, 26 -> A, B, ... Z, AA."""
     return ("" if number < 26 else _letters(number // 26 - 1)) + chr(65 + number % 26)
+
+
+def block_map(ax=None):
+    """The MambAttention block: two halves of attention and BiMamba, with one attention for both."""
+    fig, ax = _axes(ax, (11.5, 2.9))
+    y, places = 0.0, (1.75, 4.1, 7.85, 10.2)  # of the four parts
+    pluses = (2.85, 5.15, 8.95, 11.25)
+    halves = ((0.4, 5.5, "along time: (B·F, T, C)"), (6.5, 11.6, "along frequency: (B·T, F, C)"))
+    for start, end, words in halves:
+        ax.add_patch(
+            FancyBboxPatch(
+                (start, -0.75), end - start, 2.05, boxstyle="round,pad=0,rounding_size=0.15",
+                facecolor="#F6F6F6", edgecolor="#BBBBBB",
+            )
+        )  # fmt: skip
+        ax.text((start + end) / 2, 1.42, words, ha="center", va="bottom", fontsize=10)
+    for place, (x, plus) in enumerate(zip(places, pluses, strict=True)):
+        shared = place % 2 == 0
+        text = "LN + MHA" if shared else f"BiMamba {place // 2 + 1}\n→ 2C → C"
+        _box(
+            ax,
+            (x, y),
+            (1.25, 0.8),
+            text,
+            face="#F9EDF3" if shared else "white",
+            edge=SHARED if shared else "#333333",
+            width=2.4 if shared else 1.2,
+            font=9.5,
+        )
+        branch = x - 0.9  # where the way past the part leaves
+        ax.plot([branch, branch, plus], [y, 0.85, 0.85], color="black", linewidth=1.1)
+        _arrow(ax, (plus, 0.85), (plus, 0.17))
+        before = pluses[place - 1] + 0.17 if place else -0.1
+        _arrow(ax, (before, y), (x - 0.63, y))
+        _arrow(ax, (x + 0.63, y), (plus - 0.17, y))
+        _box(ax, (plus, y), (0.34, 0.34), "+", font=11)
+    _arrow(ax, (pluses[3] + 0.17, y), (12.2, y))
+    for x in (places[0], places[2]):
+        ax.plot([x, x], [-0.4, -1.05], color=SHARED, linewidth=1.6, linestyle="--")
+    ax.plot([places[0], places[2]], [-1.05, -1.05], color=SHARED, linewidth=1.6, linestyle="--")
+    middle = (places[0] + places[2]) / 2
+    ax.text(middle, -1.12, "the same weights", ha="center", va="top", fontsize=9.5, color="#9C3F70")
+    ax.text(-0.05, 0.12, "x", ha="left", va="bottom", fontsize=11, style="italic")
+    ax.set(xlim=(-0.2, 12.3), ylim=(-1.5, 1.85))
+    ax.axis("off")
+    return fig, ax
+
+
+def response_picture(response, ax=None, *, top=None, range_db=60.0, title=None, colour_bar=True):
+    """How far the output moved at each point of an image: (T, F), sizes, 0 or more.
+
+    In dB down from ``top`` (a size; default: the largest); grey is exactly zero. T frames are
+    7.5 ms apart, and F bins go from 0 to 8 kHz, however many there are.
+    """
+    size = _array(response).astype(np.float64).T
+    top = max(float(size.max()), 1e-30) if top is None else top
+    level = 20 * np.log10(np.where(size > 0, size, 1.0) / top)
+    colours = plt.get_cmap(SPECTROGRAM_MAP).with_extremes(bad="#BFBFBF")
+    fig, ax = _axes(ax)
+    bins, frames = size.shape
+    second, kilohertz = HOP / SAMPLE_RATE, SAMPLE_RATE / 2000 / bins
+    picture = ax.imshow(
+        np.ma.masked_where(size == 0, level),
+        origin="lower",
+        aspect="auto",
+        interpolation="nearest",
+        extent=(-second / 2, (frames - 0.5) * second, 0, bins * kilohertz),
+        cmap=colours,
+        vmin=-range_db,
+        vmax=0,
+    )
+    ax.set(xlabel="time (s)", ylabel="frequency (kHz)", title=title or "")
+    if colour_bar:
+        fig.colorbar(picture, ax=ax, label="response (dB)")
+    return fig, ax

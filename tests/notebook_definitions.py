@@ -14,6 +14,7 @@ import nbformat
 import torch
 from IPython.core.inputtransformer2 import TransformerManager
 
+from rwsa_tutorial.layers.attention import SelfAttention
 from rwsa_tutorial.training import Config
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
@@ -77,6 +78,16 @@ def sequence(generator):
     return (torch.randn(3, 29, 16, generator=generator),)
 
 
+def running_sum_of_image(generator):
+    """A layer on (B, L, C) that knows its axes, and an image (B, C, T, F) of four sizes."""
+    return lambda s: s.cumsum(1), torch.randn(2, 3, 6, 5, generator=generator)
+
+
+def image(*shape):
+    """Inputs of layers that take one image (B, C, T, F)."""
+    return lambda generator: (torch.randn(*shape, generator=generator),)
+
+
 def images(count, *shape):
     """Inputs of functions that take so many images of this shape, angles over several turns too."""
     return lambda generator: tuple(4 * torch.randn(count, *shape, generator=generator).double())
@@ -101,9 +112,11 @@ def settings_and_step(generator):
 
 LESSON_01 = "01_stft_features.ipynb"
 LESSON_02 = "02_mamba_scan.ipynb"
+LESSON_04 = "04_mambattention_block.ipynb"
 LESSON_07 = "07_losses_and_metrics.ipynb"
 LESSON_08 = "08_train_xs.ipynb"
 SCAN, MAMBA = "rwsa_tutorial.scan:selective_scan", "rwsa_tutorial.layers.mamba"
+BLOCK = "rwsa_tutorial.layers.mambattention"
 LOSSES, METRICS = "rwsa_tutorial.losses", "rwsa_tutorial.metrics"
 DISCRIMINATOR = "rwsa_tutorial.discriminator"
 
@@ -118,6 +131,20 @@ DEFINITIONS = (
     Definition(LESSON_02, "MambaMixer", f"{MAMBA}:MambaMixer", sequence, {"width": 16}),
     Definition(LESSON_02, "MambaLayer", f"{MAMBA}:MambaLayer", sequence, {"width": 16}),
     Definition(LESSON_02, "BiMamba", f"{MAMBA}:BiMamba", sequence, {"width": 16, "expand": 2}),
+    Definition(LESSON_04, "along_time", f"{BLOCK}:along_time", running_sum_of_image),
+    Definition(LESSON_04, "along_frequency", f"{BLOCK}:along_frequency", running_sum_of_image),
+    Definition(
+        LESSON_04,
+        "MambAttentionBlock",
+        f"{BLOCK}:MambAttentionBlock",
+        image(2, 16, 7, 5),
+        {
+            "width": 16,
+            "time_attention": SelfAttention(16, 4),  # two, or an exchange would go unnoticed
+            "freq_attention": SelfAttention(16, 4),
+            "expand": 2,
+        },
+    ),
     Definition(LESSON_07, "magnitude_loss", f"{LOSSES}:magnitude_loss", images(2, 2, 9, 7)),
     Definition(LESSON_07, "wave_loss", f"{LOSSES}:wave_loss", images(2, 2, 500)),
     Definition(LESSON_07, "complex_loss", f"{LOSSES}:complex_loss", images(2, 2, 9, 7, 2)),

@@ -231,3 +231,46 @@ def test_a_loss_below_zero_has_no_place_on_a_logarithmic_scale(last, shown):
     _, axes = plotting.training_curves(rows)
     assert {line.get_label() for line in axes[0].lines} == shown
     plt.close("all")
+
+
+def test_folding_map_keeps_each_point_and_marks_one_sequence_of_each_kind():
+    fig, ax = plotting.folding_map(frames=4, bins=3)
+    words = [text.get_text() for text in ax.texts]
+    assert all(words.count(f"{t}, {f}") == 3 for t in range(4) for f in range(3))
+    highlight = matplotlib.colors.to_rgba(plotting.HIGHLIGHT)
+    marked = [box.get_xy() for box in ax.patches if box.get_edgecolor() == highlight]
+    assert len(marked) == 4 + 3  # a row of frames, a column of bins
+    assert {words.count(f"{axis}: the sequence") for axis in "TF"} == {1}
+
+
+@pytest.mark.parametrize("size", [{"frames": 0}, {"bins": 0}])
+def test_a_folding_map_of_nothing_is_refused(size):
+    with pytest.raises(ValueError, match="has frames and bins"):
+        plotting.folding_map(**size)
+
+
+def test_block_map_has_two_of_each_part_and_one_set_of_weights():
+    _, ax = plotting.block_map()
+    words = [text.get_text() for text in ax.texts]
+    assert words.count("LN + MHA") == 2 and words.count("+") == 4
+    assert [w.split("\n")[0] for w in words if "BiMamba" in w] == ["BiMamba 1", "BiMamba 2"]
+    assert words.count("the same weights") == 1
+
+
+def test_response_picture_is_in_decibels_and_masks_what_is_exactly_zero():
+    response = torch.zeros(20, 8)
+    response[5, 2], response[6, 2] = 2.0, 0.02
+    _, ax = plotting.response_picture(response)
+    shown = ax.images[0].get_array()  # (F, T)
+    assert shown.shape == (8, 20) and shown.count() == 2
+    np.testing.assert_allclose([shown[2, 5], shown[2, 6]], [0, -40], atol=1e-6)
+    _, ax = plotting.response_picture(response, top=20.0)
+    assert ax.images[0].get_array()[2, 5] == pytest.approx(-20)
+    left, right, bottom, top = ax.images[0].get_extent()
+    assert (bottom, top) == (0, pytest.approx(8)) and right - left == pytest.approx(20 * 0.0075)
+    assert "(s)" in ax.get_xlabel() and "(kHz)" in ax.get_ylabel()
+
+
+def test_response_picture_of_nothing_at_all_can_be_drawn():
+    _, ax = plotting.response_picture(np.zeros((4, 3)))
+    assert ax.images[0].get_array().count() == 0
