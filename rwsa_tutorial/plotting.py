@@ -946,6 +946,13 @@ def sharing_map(sets: dict, ax=None):
         ax.text(x, y, axis, fontsize=9, ha="right", va="center", color="#555555")
     xs, ys = zip(*at.values(), strict=True)
     ax.set(xlim=(min(xs) - 1.8, max(xs) + 0.8), ylim=(min(ys) - 0.4, max(ys) + 0.75))
+    ax.axis("off")
+    return fig, ax
+
+
+def _letters(number):
+    """0, 1, ... 25, 26 -> A, B, ... Z, AA."""
+    return ("" if number < 26 else _letters(number // 26 - 1)) + chr(65 + number % 26)
 
 
 def folding_map(frames: int = 5, bins: int = 3, ax=None):
@@ -996,11 +1003,6 @@ def folding_map(frames: int = 5, bins: int = 3, ax=None):
     ax.set_aspect("equal")
     ax.axis("off")
     return fig, ax
-
-
-def _letters(number):
-    """0, 1, ... 25, 26 -> A, B, ... Z, AA."""
-    return ("" if number < 26 else _letters(number // 26 - 1)) + chr(65 + number % 26)
 
 
 def block_map(ax=None):
