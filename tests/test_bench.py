@@ -390,11 +390,7 @@ def test_the_parts_of_the_network_add_up():
     mixers = {1: 8, 2: 4, 3: 2}  # along one axis: down, up, and two refinements, in two directions
     shapes = bench.level_shapes(VARIANTS["nano"], samples=63 * HOP)  # B, D, L, N
     scans = sum(3 * math.prod(shape) * mixers[level] for (level, _), shape in shapes.items())
-    taps = {
-        8: 4 * 64 * 128,
-        16: 2 * 32 * 64,
-        24: 16 * 32,
-    }  # width -> pixels of its patch embeddings
+    taps = {8: 4 * 64 * 128, 16: 2 * 32 * 64, 24: 16 * 32}  # width -> pixels of its embeddings
     between = sum(9 * 4 * width * pixels for width, pixels in taps.items())  # of four pixels each
     counted = counter.get_total_flops() / 2 + scans + between
     assert sum(row["operations"] for row in costs.values()) == pytest.approx(counted, rel=0.001)
