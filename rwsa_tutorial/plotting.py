@@ -1078,3 +1078,75 @@ def response_picture(response, ax=None, *, top=None, range_db=60.0, title=None, 
     if colour_bar:
         fig.colorbar(picture, ax=ax, label="response (dB)")
     return fig, ax
+
+
+def deformed_taps(mag, offsets, frame, row, ax=None):
+    """Where a deformable convolution looks: arrows over the spectrogram that the network heard.
+
+    mag: compressed noisy magnitude (F, T). offsets: (18, T', F') in pixels of the layer, as
+    `layers.patch_embedding.deformable_conv` takes them; T' and F' may be a fraction of T and F.
+    frame, row: the pixel of the layer whose nine taps are shown on the right; on the left, each
+    pixel around it has one arrow, the mean of its nine.
+    ax: two axes, or None for new ones. Returns (fig, axes).
+    """
+    mag, offsets = _array(mag), _array(offsets)
+    _, frames, rows = offsets.shape
+    second = HOP / SAMPLE_RATE * round(mag.shape[1] / frames)  # of a pixel of the layer
+    kilohertz = SAMPLE_RATE / N_FFT / 1000 * round(mag.shape[0] / rows)
+    if ax is None:
+        _, ax = plt.subplots(1, 2, figsize=(10.0, 3.9), width_ratios=(1.5, 1), layout="constrained")
+    fig = ax[0].figure
+    down, across = offsets[0::2], offsets[1::2]  # (9, T', F'): along time, along frequency
+    for axis, (wide, high) in zip(ax, ((13, 8), (3.3, 3.3)), strict=True):
+        spectrogram(mag, ax=axis, colour_bar=False)
+        axis.set_xlim((frame - wide) * second, (frame + wide) * second)
+        axis.set_ylim((row - high) * kilohertz, (row + high) * kilohertz)
+    arrows = {"angles": "xy", "scale_units": "xy", "scale": 1, "zorder": 3}
+    t = np.arange(max(0, frame - 13), min(frames, frame + 14))
+    f = np.arange(max(0, row - 8), min(rows, row + 9))
+    step = np.ix_(t, f)
+    ax[0].quiver(
+        *np.meshgrid(t * second, f * kilohertz, indexing="ij"),
+        down.mean(0)[step] * second,
+        across.mean(0)[step] * kilohertz,
+        color="white",
+        width=0.0035,
+        **arrows,
+    )
+    ax[0].plot(frame * second, row * kilohertz, "s", mfc="none", mec="#56B4E9", ms=9, mew=2)
+    ax[0].set_title("mean of the nine arrows, at every pixel")
+    tap = np.arange(9)
+    at_t, at_f = (frame + tap // 3 - 1) * second, (row + tap % 3 - 1) * kilohertz
+    ax[1].plot(at_t, at_f, "s", mfc="none", mec="white", ms=9, label="a plain 3 × 3")
+    moved = down[:, frame, row] * second, across[:, frame, row] * kilohertz
+    ax[1].quiver(at_t, at_f, *moved, color="#56B4E9", width=0.008, **arrows)
+    ax[1].plot(at_t + moved[0], at_f + moved[1], ".", color="#56B4E9", ms=9, label="with offsets")
+    ax[1].legend(loc="upper right", fontsize=8)
+    ax[1].set(title="the nine taps of the marked pixel", ylabel="")
+    return fig, ax
+
+
+def cost_map(costs, words=None, ax=None):
+    """`network_map` with each part as dark as its share of a cost.
+
+    costs: part of the network (a key of NETWORK_PARTS) -> number >= 0; parts that are not in it
+    stay white. words: part -> what stands below its name; by default its share in per cent.
+    Raises ValueError for a part that there is none of.
+    """
+    unknown = set(costs) - set(NETWORK_PARTS)
+    if unknown:
+        raise ValueError(f"no parts of the network: {', '.join(sorted(unknown))}")
+    total, largest = sum(costs.values()) or 1.0, max(costs.values(), default=0.0) or 1.0
+    fig, ax = network_map(ax=ax)
+    texts = {text.get_position(): text for text in ax.texts}
+    boxes = [patch for patch in ax.patches if isinstance(patch, FancyBboxPatch)]
+    for box, (part, (centre, _)) in zip(boxes, NETWORK_PARTS.items(), strict=True):
+        if part in costs:
+            name = part.replace("_", " ").replace("level", "level ")
+            below = (words or {}).get(part, f"{100 * costs[part] / total:.0f} %")
+            texts[centre].set_text(f"{name}\n{below}")
+            texts[centre].set_fontsize(7.5)
+            box.set_facecolor(plt.get_cmap("YlOrBr")(0.65 * costs[part] / largest))
+        else:
+            box.set_facecolor("white")
+    return fig, ax

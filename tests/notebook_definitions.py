@@ -14,6 +14,7 @@ import nbformat
 import torch
 from IPython.core.inputtransformer2 import TransformerManager
 
+from rwsa_tutorial import VARIANTS
 from rwsa_tutorial.layers.attention import SelfAttention
 from rwsa_tutorial.training import Config
 
@@ -104,6 +105,30 @@ def fractions(count, *shape):
     return lambda generator: tuple(torch.rand(count, *shape, generator=generator))
 
 
+def picture(*shape):
+    """Inputs of layers that take one image (B, C, T, F)."""
+    return lambda generator: (torch.randn(*shape, generator=generator),)
+
+
+def picture_and_offsets(generator):
+    """An image (B, C, T, F), offsets that also lead outside, and a kernel (C, 1, 3, 3)."""
+    x = torch.randn(2, 3, 7, 9, generator=generator)
+    weight = torch.randn(3, 1, 3, 3, generator=generator)
+    return x, 6 * torch.rand(2, 18, 7, 9, generator=generator) - 3, weight
+
+
+def mag_and_phase(generator):
+    """Compressed magnitude and phase (B, F, T), with T no multiple of 4."""
+    mag, turn = torch.rand(2, 2, 256, 9, generator=generator)
+    return mag, 6.28 * turn - 3.14
+
+
+def without_jumps(outputs):
+    """What the network gives, with the phase as points on the circle."""
+    mag, phase, spec = outputs
+    return mag, torch.polar(torch.ones_like(phase), phase), spec
+
+
 def settings_and_step(generator):
     """Settings of a run with a warm-up and a cosine, and a step of either part."""
     config = Config(steps=1000, lr=0.01, warmup=50, schedule="cosine")
@@ -113,10 +138,13 @@ def settings_and_step(generator):
 LESSON_01 = "01_stft_features.ipynb"
 LESSON_02 = "02_mamba_scan.ipynb"
 LESSON_04 = "04_mambattention_block.ipynb"
+LESSON_06 = "06_unet.ipynb"
 LESSON_07 = "07_losses_and_metrics.ipynb"
 LESSON_08 = "08_train_xs.ipynb"
 SCAN, MAMBA = "rwsa_tutorial.scan:selective_scan", "rwsa_tutorial.layers.mamba"
 BLOCK = "rwsa_tutorial.layers.mambattention"
+CODEC, EMBEDDING = "rwsa_tutorial.layers.codec", "rwsa_tutorial.layers.patch_embedding"
+RESAMPLE, MODEL = "rwsa_tutorial.layers.resample", "rwsa_tutorial.model"
 LOSSES, METRICS = "rwsa_tutorial.losses", "rwsa_tutorial.metrics"
 DISCRIMINATOR = "rwsa_tutorial.discriminator"
 
@@ -144,6 +172,50 @@ DEFINITIONS = (
             "freq_attention": SelfAttention(16, 4),
             "expand": 2,
         },
+    ),
+    Definition(
+        LESSON_06,
+        "DenseBlock",
+        f"{CODEC}:DenseBlock",
+        picture(2, 8, 9, 7),
+        {"width": 8, "depth": 5},
+    ),
+    Definition(LESSON_06, "Encoder", f"{CODEC}:Encoder", picture(2, 2, 9, 20), {"width": 8}),
+    Definition(
+        LESSON_06,
+        "MaskDecoder",
+        f"{CODEC}:MaskDecoder",
+        picture(2, 8, 9, 16),
+        {"width": 8, "bins": 32},
+    ),
+    Definition(
+        LESSON_06,
+        "PhaseDecoder",
+        f"{CODEC}:PhaseDecoder",
+        picture(2, 8, 9, 16),
+        {"width": 8},
+        view=torch.cos,
+    ),
+    Definition(LESSON_06, "deformable_conv", f"{EMBEDDING}:deformable_conv", picture_and_offsets),
+    Definition(
+        LESSON_06,
+        "PatchEmbedding",
+        f"{EMBEDDING}:PatchEmbedding",
+        picture(2, 8, 9, 7),
+        {"width": 8},
+    ),
+    Definition(
+        LESSON_06, "Down", f"{RESAMPLE}:Down", picture(2, 8, 6, 10), {"width": 8, "out": 16}
+    ),
+    Definition(LESSON_06, "Up", f"{RESAMPLE}:Up", picture(2, 8, 3, 5), {"width": 8, "out": 4}),
+    Definition(
+        LESSON_06,
+        "RWSAMambaUNet",
+        f"{MODEL}:RWSAMambaUNet",
+        mag_and_phase,
+        {"config": VARIANTS["nano"]},
+        tolerance=1e-3,
+        view=without_jumps,
     ),
     Definition(LESSON_07, "magnitude_loss", f"{LOSSES}:magnitude_loss", images(2, 2, 9, 7)),
     Definition(LESSON_07, "wave_loss", f"{LOSSES}:wave_loss", images(2, 2, 500)),

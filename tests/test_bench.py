@@ -16,6 +16,7 @@ matplotlib.use("Agg")
 from rwsa_tutorial import VARIANTS, ModelConfig, bench, build_model, cli, machine, plotting, scan
 from rwsa_tutorial.features import BINS, HOP, SAMPLE_RATE
 from rwsa_tutorial.layers.mamba import MambaMixer
+from rwsa_tutorial.model import count_parameters
 
 DEFAULT = {"batch": 128, "channels": 64, "length": 256, "states": 16}
 SMALL = ["--batch", "3", "--channels", "4", "--length", "9", "--states", "2", "--rounds", "2"]
@@ -373,3 +374,39 @@ def test_the_readme_shows_what_the_command_prints_today(alike):
     found = [line[0] for line in cells(shown)]
     assert found[: len(scan.ENGINES)] == list(scan.ENGINES)
     assert found[-len(networks) :] == [row["case"] for row in networks]
+
+
+def test_the_parts_of_the_network_add_up():
+    """Against torch's own counter, which sees matrix products and convolutions however called."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    assert set(bench.PARTS) < set(plotting.NETWORK_PARTS)
+    with torch.device("meta"):
+        model, inputs = build_model("nano"), torch.empty(2, 1, 256, 64)
+        costs = bench.part_costs(model, *inputs)
+        with FlopCounterMode(display=False) as counter:
+            model(*inputs)
+    assert sum(row["parameters"] for row in costs.values()) == count_parameters(model)
+    mixers = {1: 8, 2: 4, 3: 2}  # along one axis: down, up, and two refinements, in two directions
+    shapes = bench.level_shapes(VARIANTS["nano"], samples=63 * HOP)  # B, D, L, N
+    scans = sum(3 * math.prod(shape) * mixers[level] for (level, _), shape in shapes.items())
+    taps = {8: 4 * 64 * 128, 16: 2 * 32 * 64, 24: 16 * 32}  # width -> pixels of its embeddings
+    between = sum(9 * 4 * width * pixels for width, pixels in taps.items())  # of four pixels each
+    counted = counter.get_total_flops() / 2 + scans + between
+    assert sum(row["operations"] for row in costs.values()) == pytest.approx(counted, rel=0.001)
+    assert costs["level2_up"]["shape"] == (16, 32, 64)
+    assert costs["mask_decoder"]["shape"] == (64, 256)
+
+
+def test_the_parts_are_timed_and_their_memory_is_that_of_the_backward_pass():
+    model = build_model("nano")
+    mag = torch.rand(1, 256, 8)
+    costs = bench.part_costs(model, mag, mag)
+    assert all(row["seconds"] > 0 for row in costs.values())
+    # a convolution keeps its input, and the norm and the PReLU behind it keep theirs
+    pictures = 4 * 256 * 8 * (2 + 2 * 8) + sum(4 * 8 * 256 * 8 * (i + 1 + 2) for i in range(4))
+    assert pictures < costs["encoder"]["memory_bytes"] < 1.5 * pictures
+    assert costs["level1_down"]["memory_bytes"] > costs["level2_down"]["memory_bytes"]
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    with torch.no_grad():
+        assert all(row["memory_bytes"] == 0 for row in bench.part_costs(model, mag, mag).values())

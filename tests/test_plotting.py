@@ -274,3 +274,33 @@ def test_response_picture_is_in_decibels_and_masks_what_is_exactly_zero():
 def test_response_picture_of_nothing_at_all_can_be_drawn():
     _, ax = plotting.response_picture(np.zeros((4, 3)))
     assert ax.images[0].get_array().count() == 0
+
+
+def test_deformed_taps_draws_arrows_at_their_true_length():
+    offsets = np.zeros((18, 40, 128))
+    offsets[2 * 4 + 1] = 1.0  # the middle tap looks one pixel higher: two bins, as F' is F / 2
+    fig, axes = plotting.deformed_taps(np.ones((256, 40)), torch.from_numpy(offsets), 20, 50)
+    mean, taps = (next(a for a in ax.collections if hasattr(a, "U")) for ax in axes)
+    kilohertz = 2 * 16 / 510
+    assert mean.V == pytest.approx(kilohertz / 9) and mean.U == pytest.approx(0)
+    assert taps.V[4] == pytest.approx(kilohertz) and np.abs(np.delete(taps.V, 4)).max() == 0
+    start = (20 * 0.0075, 50 * kilohertz)
+    assert (taps.X[4], taps.Y[4]) == pytest.approx(start)
+    assert (taps.X[1], taps.Y[1]) == pytest.approx((start[0] - 0.0075, start[1]))
+    assert (taps.X[5], taps.Y[5]) == pytest.approx((start[0], start[1] + kilohertz))
+    plotting.deformed_taps(np.ones((256, 41)), offsets[:, :11, :32], 0, 31)  # level 3, at a corner
+    given = plt.subplots(1, 2)[1]
+    assert plotting.deformed_taps(np.ones((256, 40)), offsets, 1, 1, given)[1] is given
+
+
+def test_cost_map_is_darkest_where_the_cost_is_largest():
+    fig, ax = plotting.cost_map({"encoder": 1, "level3": 3}, {"level3": "three"})
+    texts = [text.get_text() for text in ax.texts]
+    assert "encoder\n25 %" in texts and "level 3\nthree" in texts
+    boxes = dict(zip(plotting.NETWORK_PARTS, ax.patches, strict=True))
+    light = {name: sum(box.get_facecolor()[:3]) for name, box in boxes.items()}
+    assert light["level3"] < light["encoder"] < light["istft"] == 3
+    own = plt.subplots()[1]
+    assert plotting.cost_map({"encoder": 0.0}, ax=own)[1] is own
+    with pytest.raises(ValueError, match="garage"):
+        plotting.cost_map({"garage": 1})
