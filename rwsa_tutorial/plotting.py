@@ -1150,3 +1150,49 @@ def cost_map(costs, words=None, ax=None):
         else:
             box.set_facecolor("white")
     return fig, ax
+
+
+def looks_at(mag, weights, frame, bin, along="frequency", *, scale=1, top_khz=3.0, title=None):
+    """Where one point of a spectrogram looks: its row of an attention map, over the picture.
+
+    mag: compressed magnitude (F, T). weights: (L,), adding up to 1, of the steps along
+    "frequency" or "time", each ``scale`` bins or frames wide. frame, bin: the point that asks, a
+    cross. A circle is a step with more than 1.5 times the even share 1 / L, its area the weight;
+    the panel beside or below the picture has all weights, in even shares.
+    Returns the figure and the axes of picture and panel. Raises ValueError for another axis.
+    """
+    if along not in ("frequency", "time"):
+        raise ValueError(f'attention looks along "frequency" or "time", not {along!r}')
+    second, kilohertz = HOP / SAMPLE_RATE, SAMPLE_RATE / N_FFT / 1000
+    shares = _array(weights) * len(weights)
+    steps = np.arange(len(shares)) * scale * (kilohertz if along == "frequency" else second)
+    here = (frame * second, bin * kilohertz)
+    grid = {"nrows": 1, "ncols": 2, "width_ratios": (3, 1), "sharey": True}
+    if along == "time":
+        grid = {"nrows": 2, "ncols": 1, "height_ratios": (2, 1), "sharex": True}
+    size = (9.0, 3.6) if along == "frequency" else (9.0, 4.0)
+    fig, (picture, panel) = plt.subplots(**grid, figsize=size, layout="constrained")
+    spectrogram(mag, ax=picture, title=title, colour_bar=False)
+    strong = shares > 1.5
+    x, y = (np.full(strong.sum(), here[0]), steps[strong])
+    if along == "time":
+        x, y = steps[strong], np.full(strong.sum(), here[1])
+    area = 14 * np.minimum(shares[strong], 8)
+    picture.scatter(x, y, area, facecolors="none", edgecolors="#56B4E9", linewidths=1.3)
+    picture.plot(*here, "x", color="white", markersize=9, markeredgewidth=2)
+    words = "attention (even shares)"
+    if along == "frequency":
+        panel.barh(steps, shares, height=0.8 * scale * kilohertz, color=HIGHLIGHT)
+        panel.axvline(1, color="black", linewidth=0.8)
+        panel.axhline(here[1], color=MUTED, linewidth=0.8, linestyle=":")
+        panel.set(xlabel=words, xlim=(0, max(4.0, min(12.0, 1.1 * shares.max()))))
+        picture.set_xlim(max(0.0, here[0] - 0.5), here[0] + 0.5)
+    else:
+        panel.bar(steps, shares, width=0.8 * scale * second, color=HIGHLIGHT)
+        panel.axhline(1, color="black", linewidth=0.8)
+        panel.axvline(here[0], color=MUTED, linewidth=0.8, linestyle=":")
+        panel.set(xlabel="time (s)", ylabel=words.replace(" (", "\n("))
+        panel.set_ylim(0, max(4.0, min(12.0, 1.1 * shares.max())))
+        picture.set(xlabel="", xlim=picture.images[0].get_extent()[:2])
+    picture.set_ylim(0, top_khz)
+    return fig, (picture, panel)

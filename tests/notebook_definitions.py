@@ -89,6 +89,11 @@ def image(*shape):
     return lambda generator: (torch.randn(*shape, generator=generator),)
 
 
+def queries_keys_values(generator):
+    """Three times (B, H, L, E): two sequences of a length that is no power of two."""
+    return tuple(torch.randn(3, 2, 4, 37, 8, generator=generator))
+
+
 def images(count, *shape):
     """Inputs of functions that take so many images of this shape, angles over several turns too."""
     return lambda generator: tuple(4 * torch.randn(count, *shape, generator=generator).double())
@@ -137,11 +142,13 @@ def settings_and_step(generator):
 
 LESSON_01 = "01_stft_features.ipynb"
 LESSON_02 = "02_mamba_scan.ipynb"
+LESSON_03 = "03_attention.ipynb"
 LESSON_04 = "04_mambattention_block.ipynb"
 LESSON_06 = "06_unet.ipynb"
 LESSON_07 = "07_losses_and_metrics.ipynb"
 LESSON_08 = "08_train_xs.ipynb"
 SCAN, MAMBA = "rwsa_tutorial.scan:selective_scan", "rwsa_tutorial.layers.mamba"
+ATTENTION = "rwsa_tutorial.layers.attention"
 BLOCK = "rwsa_tutorial.layers.mambattention"
 CODEC, EMBEDDING = "rwsa_tutorial.layers.codec", "rwsa_tutorial.layers.patch_embedding"
 RESAMPLE, MODEL = "rwsa_tutorial.layers.resample", "rwsa_tutorial.model"
@@ -159,6 +166,14 @@ DEFINITIONS = (
     Definition(LESSON_02, "MambaMixer", f"{MAMBA}:MambaMixer", sequence, {"width": 16}),
     Definition(LESSON_02, "MambaLayer", f"{MAMBA}:MambaLayer", sequence, {"width": 16}),
     Definition(LESSON_02, "BiMamba", f"{MAMBA}:BiMamba", sequence, {"width": 16, "expand": 2}),
+    Definition(LESSON_03, "attention", f"{ATTENTION}:attention", queries_keys_values),
+    Definition(
+        LESSON_03,
+        "SelfAttention",
+        f"{ATTENTION}:SelfAttention",
+        sequence,
+        {"width": 16, "heads": 4},
+    ),
     Definition(LESSON_04, "along_time", f"{BLOCK}:along_time", running_sum_of_image),
     Definition(LESSON_04, "along_frequency", f"{BLOCK}:along_frequency", running_sum_of_image),
     Definition(

@@ -304,3 +304,25 @@ def test_cost_map_is_darkest_where_the_cost_is_largest():
     assert plotting.cost_map({"encoder": 0.0}, ax=own)[1] is own
     with pytest.raises(ValueError, match="garage"):
         plotting.cost_map({"garage": 1})
+
+
+def test_looks_at_marks_who_asks_and_circles_what_has_more_than_its_share():
+    mag = np.random.default_rng(0).random((256, 60)) + 0.1
+    weights = torch.full((128,), 0.5 / 126)
+    weights[[10, 20]] = 0.25
+    fig, (picture, panel) = plotting.looks_at(mag, weights, frame=30, bin=40, scale=2)
+    circles = picture.collections[0].get_offsets()
+    hertz = 16_000 / 510
+    np.testing.assert_allclose(circles, [[0.225, k * 2 * hertz / 1000] for k in (10, 20)])
+    (cross,) = picture.lines
+    np.testing.assert_allclose(cross.get_xydata(), [[0.225, 40 * hertz / 1000]])
+    widths = [bar.get_width() for bar in panel.patches]
+    np.testing.assert_allclose(widths, 128 * weights, rtol=1e-5)  # multiples of the even share
+    fig, (picture, panel) = plotting.looks_at(mag, np.full(60, 1 / 60), 30, 40, "time")
+    assert len(picture.collections[0].get_offsets()) == 0  # nothing stands out
+    assert panel.get_xlabel() == "time (s)" and panel.patches[30].get_height() == pytest.approx(1)
+
+
+def test_looks_at_knows_two_axes():
+    with pytest.raises(ValueError, match="not 'depth'"):
+        plotting.looks_at(np.ones((256, 4)), np.ones(4) / 4, 0, 0, "depth")
