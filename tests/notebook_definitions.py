@@ -16,6 +16,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 from rwsa_tutorial import VARIANTS
 from rwsa_tutorial.layers.attention import SelfAttention
+from rwsa_tutorial.model import SHARING
 from rwsa_tutorial.training import Config
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
@@ -140,10 +141,26 @@ def settings_and_step(generator):
     return config, int(torch.randint(1000, (), generator=generator)), 1
 
 
+PATHS, AXES = ("down", "middle", "up"), ("time", "frequency")
+
+
+def place(generator):
+    """A kind of sharing, and a place of attention: path, level, block, axis."""
+    kind, path, level, block, axis = torch.randint(6, (5,), generator=generator).tolist()
+    return SHARING[kind % 3], PATHS[path % 3], level % 3, block, AXES[axis % 2]
+
+
+def name_in_numbers(name):
+    """The name of a weight set, as a tensor."""
+    words = [*PATHS, *AXES]
+    return torch.tensor([10 + words.index(p) if isinstance(p, str) else p for p in name])
+
+
 LESSON_01 = "01_stft_features.ipynb"
 LESSON_02 = "02_mamba_scan.ipynb"
 LESSON_03 = "03_attention.ipynb"
 LESSON_04 = "04_mambattention_block.ipynb"
+LESSON_05 = "05_resolution_wise_sharing.ipynb"
 LESSON_06 = "06_unet.ipynb"
 LESSON_07 = "07_losses_and_metrics.ipynb"
 LESSON_08 = "08_train_xs.ipynb"
@@ -188,6 +205,7 @@ DEFINITIONS = (
             "expand": 2,
         },
     ),
+    Definition(LESSON_05, "weight_set", f"{MODEL}:weight_set", place, view=name_in_numbers),
     Definition(
         LESSON_06,
         "DenseBlock",
