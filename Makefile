@@ -7,6 +7,8 @@ TORCH ?= torch==2.13.0
 MAMBA_SSM ?= mamba-ssm==2.3.2.post1
 # GPU builds of torch bring their own triton; with the CPU build its interpreter runs the GPU kernels.
 TRITON ?= triton==3.7.1
+# Drives the Chromium that the machine has; its own browsers are not fetched.
+PLAYWRIGHT ?= playwright>=1.50
 NOTEBOOKS ?= notebooks
 DATA ?=
 NOISE ?=
@@ -18,6 +20,7 @@ PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 REFERENCE := $(VENV)/.mamba-reference
 INTERPRETER := $(VENV)/.triton
+BROWSER := $(VENV)/.playwright
 ifneq ($(shell cat $(INSTALLED) 2>/dev/null),$(CURDIR))
 .PHONY: $(INSTALLED)
 endif
@@ -39,7 +42,7 @@ lab: $(INSTALLED) ## open the first lesson in JupyterLab
 		$(if $(PORT),--port=$(PORT)) $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 # A process for each core, a notebook or a file of tests at a time, and each with one thread.
-test: $(INSTALLED) $(REFERENCE) $(INTERPRETER) lint ## lint, then run every test and every notebook
+test: $(INSTALLED) $(REFERENCE) $(INTERPRETER) $(BROWSER) lint ## lint, then run every test and every notebook
 	@$(PY) -m rwsa_tutorial.compiled  # or the first notebook would tell of it where nbval compares
 	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(PY) -m pytest \
 		-n auto --maxprocesses=4 --dist=loadscope --no-loadscope-reorder \
@@ -108,3 +111,9 @@ $(INTERPRETER): $(INSTALLED)
 		echo "Installing $(TRITON) to test the GPU kernels (0.2 GB to fetch, 0.7 GB installed) ..."; \
 		$(PY) -m pip install --quiet --disable-pip-version-check --no-deps $(TRITON) && touch $@; } || { \
 		echo "$(TRITON) could not be installed, so the GPU kernels will not be tested."; test "$(CI)" != true; }
+
+# Without it, or without a Chromium, no lesson is opened in a browser, and the tests say so.
+$(BROWSER): $(INSTALLED)
+	@echo "Installing $(PLAYWRIGHT) to open lessons in a browser (50 MB to fetch, 0.2 GB installed) ..."
+	@$(PY) -m pip install --quiet --disable-pip-version-check '$(PLAYWRIGHT)' && touch $@ || { \
+		echo "$(PLAYWRIGHT) could not be installed, so no lesson will be opened in a browser."; test "$(CI)" != true; }
