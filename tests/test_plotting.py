@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from rwsa_tutorial import plotting
 from rwsa_tutorial.features import analyse
+from rwsa_tutorial.inside import Scan
 
 
 @pytest.fixture(autouse=True)
@@ -326,3 +327,44 @@ def test_looks_at_marks_who_asks_and_circles_what_has_more_than_its_share():
 def test_looks_at_knows_two_axes():
     with pytest.raises(ValueError, match="not 'depth'"):
         plotting.looks_at(np.ones((256, 4)), np.ones(4) / 4, 0, 0, "depth")
+
+
+def test_attended_draws_the_weights_of_one_step_along_its_sequence():
+    weights = np.full((20, 20), 1 / 20)  # level 2 of 40 frames
+    weights[7] = 0
+    weights[7, 3] = 1.0  # step 7 looks at step 3 alone
+    mag, size = np.ones((256, 40)), (20, 64)
+    fig, (left, right) = plotting.attended(mag, torch.from_numpy(weights), size, "time", 10, 7)
+    second, kilohertz = 2 * 0.0075, 4 * 16 / 510
+    curve = left.lines[0]
+    assert curve.get_xdata()[curve.get_ydata().argmax()] == pytest.approx(3 * second)
+    assert curve.get_ydata()[3] == pytest.approx(10 * kilohertz + 2.0)
+    assert left.lines[1].get_ydata()[0] == pytest.approx(10 * kilohertz)
+    assert [v[0] for v in left.lines[2].get_data()] == pytest.approx([7 * second, 10 * kilohertz])
+    assert right.images[0].get_array()[7, 3] == 20 and right.images[0].get_array()[0, 0] == 1
+    even = np.full((64, 64), 1 / 64)
+    own = plt.subplots(1, 2)[1]
+    _, axes = plotting.attended(mag, even, size, "frequency", 5, 0, own)
+    assert axes is own and np.ptp(own[0].lines[0].get_xdata()) == pytest.approx(0)
+    assert own[0].lines[0].get_xdata()[0] == pytest.approx(5 * second)
+    assert "kHz" in own[1].get_xlabel()
+
+
+def test_remembered_shows_steps_and_states_with_their_reach():
+    state = torch.zeros(3, 20, 64)
+    state[1, 4, 9], state[2, 8, 9] = 2.0, -0.5
+    delta = torch.full((20, 64), 0.1)
+    delta[3, 2] = 0.2
+    scan = Scan(delta, state, torch.tensor([1.0, 10.0, 4.0]))
+    fig, axes = plotting.remembered(np.ones((256, 40)), scan, "time", 9)
+    shown = [ax.images[0].get_array() for ax in axes]
+    assert shown[1].argmax() == 2 * 20 + 3  # (F, T)
+    assert shown[2][9, 4] == pytest.approx(0) and shown[2][9, 8] == pytest.approx(-12.04, abs=0.01)
+    assert [label.get_text() for label in axes[3].get_yticklabels()] == ["15", "60", "150"]
+    assert shown[3][2, 4] == 1 and shown[3][1, 8] == -1
+    assert axes[0].lines[0].get_ydata()[0] == pytest.approx(9 * 4 * 16 / 510)
+    _, axes = plotting.remembered(np.ones((256, 40)), scan, "frequency", 4)
+    assert axes[3].images[0].get_array().shape == (3, 64) and "Hz" in axes[3].get_ylabel()
+    silent = Scan(delta, 0 * state, scan.memory)
+    own = plt.subplots(2, 2)[1].ravel()
+    assert plotting.remembered(np.ones((256, 40)), silent, "time", 0, own)[1] is own
