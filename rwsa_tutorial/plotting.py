@@ -1208,46 +1208,32 @@ def _pixel(mag, size):
     return second, SAMPLE_RATE / N_FFT / 1000 * round(mag.shape[0] / size[1])
 
 
-def attended(mag, weights, size, axis, place, step, ax=None):
-    """Where one step of a sequence looks, as a curve over the spectrogram; beside it, all steps.
+def attention_map(weights, step, along="frequency", ax=None, *, scale=1, title=None):
+    """A whole attention map (L, L): row i holds where step i looks, in even shares 1 / L.
 
-    The curve leaves the line of the sequence upwards (or to the right) where the step looks more
-    than evenly, downwards (or to the left) where it looks less.
-
-    mag: compressed magnitude (F, T). weights: one attention map (L, L), rows adding up to 1.
-    size: (T', F') of the image that the sequence was cut from. axis: "time", then the sequence is
-    row ``place`` of that image, or "frequency", then it is frame ``place``. step: 0 to L - 1.
-    Weights are shown times L: 1 is what a step gets if all get the same.
-    ax: two axes, or None for new ones. Returns (fig, axes).
+    step: the row that is marked. along: "frequency" or "time", of steps that are ``scale`` bins or
+    frames wide. `looks_at` shows one row over the picture. Raises ValueError for another axis.
     """
-    mag, weights = _array(mag), _array(weights) * len(weights)
-    second, kilohertz = _pixel(mag, size)
-    if ax is None:
-        _, ax = plt.subplots(1, 2, figsize=(10.0, 3.5), width_ratios=(1.6, 1), layout="constrained")
-    fig, (left, right) = ax[0].figure, ax
-    spectrogram(mag, ax=left, colour_bar=False)
-    corner = left.get_xlim(), left.get_ylim()
-    more = weights[step] - 1
-    more = more / max(1.0, float(more.max()))
-    if axis == "time":
-        unit, words, centre = second, "time (s)", (step * second, place * kilohertz)
-        steps, curve = np.arange(len(more)) * second, centre[1] + 2.0 * more
-        left.plot(steps, curve, color=MARK, linewidth=1.0)
-        left.axhline(centre[1], color=MARK, linewidth=1.0, linestyle="--")
-    else:
-        unit, words, centre = kilohertz, "frequency (kHz)", (place * second, step * kilohertz)
-        steps, curve = np.arange(len(more)) * kilohertz, centre[0] + 0.2 * corner[0][1] * more
-        left.plot(curve, steps, color=MARK, linewidth=1.0)
-        left.axvline(centre[0], color=MARK, linewidth=1.0, linestyle="--")
-    left.plot(*centre, "s", mfc="none", mec="white", ms=9, mew=2)
-    left.set(xlim=corner[0], ylim=corner[1], title="where the marked step looks")
-    ends = (-unit / 2, (len(more) - 0.5) * unit)
-    top = max(2.0, float(np.quantile(weights, 0.995)))
-    style = {"origin": "lower", "aspect": "auto", "interpolation": "nearest", "cmap": "cividis"}
-    picture = right.imshow(weights, extent=(*ends, *ends), vmin=0, vmax=top, **style)
-    right.axhline(step * unit, color="white", linewidth=0.8)
-    right.set(xlabel=f"looked at: {words}", ylabel=f"looking: {words}", title="all steps")
-    fig.colorbar(picture, ax=right, label="weight × L")
+    units = {"frequency": SAMPLE_RATE / N_FFT / 1000, "time": HOP / SAMPLE_RATE}
+    if along not in units:
+        raise ValueError(f'attention looks along "frequency" or "time", not {along!r}')
+    shares, unit = _array(weights) * len(weights), scale * units[along]
+    words = {"frequency": "frequency (kHz)", "time": "time (s)"}[along]
+    ends = (-unit / 2, (len(shares) - 0.5) * unit)
+    fig, ax = _axes(ax, (5.2, 3.6))
+    picture = ax.imshow(
+        shares,
+        origin="lower",
+        aspect="auto",
+        interpolation="nearest",
+        extent=(*ends, *ends),
+        cmap="cividis",
+        vmin=0,
+        vmax=max(2.0, float(np.quantile(shares, 0.995))),
+    )
+    ax.axhline(step * unit, color="white", linewidth=1.0)
+    ax.set(xlabel=f"looked at: {words}", ylabel=f"looks: {words}", title=title or "")
+    fig.colorbar(picture, ax=ax, label="attention (even shares)")
     return fig, ax
 
 

@@ -329,25 +329,22 @@ def test_looks_at_knows_two_axes():
         plotting.looks_at(np.ones((256, 4)), np.ones(4) / 4, 0, 0, "depth")
 
 
-def test_attended_draws_the_weights_of_one_step_along_its_sequence():
-    weights = np.full((20, 20), 1 / 20)  # level 2 of 40 frames
+def test_attention_map_counts_in_even_shares_and_has_units():
+    weights = torch.full((20, 20), 1 / 20)
     weights[7] = 0
     weights[7, 3] = 1.0  # step 7 looks at step 3 alone
-    mag, size = np.ones((256, 40)), (20, 64)
-    fig, (left, right) = plotting.attended(mag, torch.from_numpy(weights), size, "time", 10, 7)
-    second, kilohertz = 2 * 0.0075, 4 * 16 / 510
-    curve = left.lines[0]
-    assert curve.get_xdata()[curve.get_ydata().argmax()] == pytest.approx(3 * second)
-    assert curve.get_ydata()[3] == pytest.approx(10 * kilohertz + 2.0)
-    assert left.lines[1].get_ydata()[0] == pytest.approx(10 * kilohertz)
-    assert [v[0] for v in left.lines[2].get_data()] == pytest.approx([7 * second, 10 * kilohertz])
-    assert right.images[0].get_array()[7, 3] == 20 and right.images[0].get_array()[0, 0] == 1
-    even = np.full((64, 64), 1 / 64)
-    own = plt.subplots(1, 2)[1]
-    _, axes = plotting.attended(mag, even, size, "frequency", 5, 0, own)
-    assert axes is own and np.ptp(own[0].lines[0].get_xdata()) == pytest.approx(0)
-    assert own[0].lines[0].get_xdata()[0] == pytest.approx(5 * second)
-    assert "kHz" in own[1].get_xlabel()
+    _, ax = plotting.attention_map(weights, 7, "time", scale=2, title="head 1")
+    shown = ax.images[0].get_array()
+    assert (shown[7, 3], shown[7, 4], shown[0, 0]) == pytest.approx((20, 0, 1))
+    assert ax.lines[0].get_ydata()[0] == pytest.approx(7 * 2 * 0.0075)
+    left, right, bottom, top = ax.images[0].get_extent()
+    assert (left, right) == (bottom, top) == pytest.approx((-0.0075, 19.5 * 0.015))
+    assert "time (s)" in ax.get_xlabel() and "time (s)" in ax.get_ylabel()
+    own = plt.subplots()[1]
+    assert plotting.attention_map(np.full((8, 8), 1 / 8), 0, ax=own)[1] is own
+    assert "kHz" in own.get_xlabel()
+    with pytest.raises(ValueError, match="sideways"):
+        plotting.attention_map(weights, 0, "sideways")
 
 
 def test_remembered_shows_steps_and_states_with_their_reach():
