@@ -1196,3 +1196,92 @@ def looks_at(mag, weights, frame, bin, along="frequency", *, scale=1, top_khz=3.
         picture.set(xlabel="", xlim=picture.images[0].get_extent()[:2])
     picture.set_ylim(0, top_khz)
     return fig, (picture, panel)
+
+
+# Inside a network; see notebook 10 and the module `inside`.
+MARK = "#56B4E9"  # on spectrograms
+
+
+def _pixel(mag, size):
+    """Seconds and kHz of one pixel of an image of size (T', F') that the network makes of mag."""
+    second = HOP / SAMPLE_RATE * round(mag.shape[1] / size[0])
+    return second, SAMPLE_RATE / N_FFT / 1000 * round(mag.shape[0] / size[1])
+
+
+def attention_map(weights, step, along="frequency", ax=None, *, scale=1, title=None):
+    """A whole attention map (L, L): row i holds where step i looks, in even shares 1 / L.
+
+    step: the row that is marked. along: "frequency" or "time", of steps that are ``scale`` bins or
+    frames wide. `looks_at` shows one row over the picture. Raises ValueError for another axis.
+    """
+    units = {"frequency": SAMPLE_RATE / N_FFT / 1000, "time": HOP / SAMPLE_RATE}
+    if along not in units:
+        raise ValueError(f'attention looks along "frequency" or "time", not {along!r}')
+    shares, unit = _array(weights) * len(weights), scale * units[along]
+    words = {"frequency": "frequency (kHz)", "time": "time (s)"}[along]
+    ends = (-unit / 2, (len(shares) - 0.5) * unit)
+    fig, ax = _axes(ax, (5.2, 3.6))
+    picture = ax.imshow(
+        shares,
+        origin="lower",
+        aspect="auto",
+        interpolation="nearest",
+        extent=(*ends, *ends),
+        cmap="cividis",
+        vmin=0,
+        vmax=max(2.0, float(np.quantile(shares, 0.995))),
+    )
+    ax.axhline(step * unit, color="white", linewidth=1.0)
+    ax.set(xlabel=f"looked at: {words}", ylabel=f"looks: {words}", title=title or "")
+    fig.colorbar(picture, ax=ax, label="attention (even shares)")
+    return fig, ax
+
+
+def remembered(mag, scan, axis, place, ax=None):
+    """One channel of a scan: its steps, how much it remembers, and its states along one sequence.
+
+    mag: compressed magnitude (F, T). scan: an `inside.Scan` along "time" or "frequency".
+    place: the sequence whose states are shown: a row of the image for "time", a frame for
+    "frequency". ax: four axes, or None for new ones. Returns (fig, axes), axes a flat array.
+    """
+    mag, delta, state = _array(mag), _array(scan.delta), _array(scan.state)
+    second, kilohertz = _pixel(mag, delta.shape)
+    if ax is None:
+        ax = plt.subplots(2, 2, figsize=(10.0, 5.4), layout="constrained")[1].ravel()
+    fig = ax[0].figure
+    frames, bins = delta.shape
+    extent = (-second / 2, (frames - 0.5) * second, -kilohertz / 2, (bins - 0.5) * kilohertz)
+    style = {"origin": "lower", "aspect": "auto", "interpolation": "nearest"}
+    spectrogram(mag, ax=ax[0], title="what the network hears")
+    away = 100 * (delta / delta.mean() - 1)
+    top = max(1.0, float(np.quantile(np.abs(away), 0.995)))
+    size = np.sqrt(np.square(state).sum(0))
+    level = 20 * np.log10(np.maximum(size / max(size.max(), 1e-30), 1e-6))
+    for axes, image, dress, title, unit in (
+        (ax[1], away, {"cmap": "PuOr", "vmin": -top, "vmax": top}, "step Δ", "from its mean (%)"),
+        (ax[2], level, {"cmap": SPECTROGRAM_MAP, "vmin": -40, "vmax": 0}, "state", "size (dB)"),
+    ):
+        picture = axes.imshow(image.T, extent=extent, **style, **dress)
+        axes.set(xlabel="time (s)", ylabel="frequency (kHz)", title=title)
+        fig.colorbar(picture, ax=axes, label=unit)
+    ax[1].set_title(f"step Δ: {delta.mean():.3f} on average, ± {away.std():.0f} %")
+    ax[2].set_title("how much is remembered")
+    along = axis == "time"
+    line, unit = (place * kilohertz, second) if along else (place * second, kilohertz)
+    for axes in ax[:3]:
+        (axes.axhline if along else axes.axvline)(line, color=MARK, linewidth=1.2)
+    order = np.argsort(_array(scan.memory))
+    chosen = (state[:, :, place] if along else state[:, place])[order]  # (N, L)
+    chosen = chosen / np.maximum(np.abs(chosen).max(1, keepdims=True), 1e-30)
+    ends = (-unit / 2, (chosen.shape[1] - 0.5) * unit, -0.5, len(chosen) - 0.5)
+    picture = ax[3].imshow(chosen, extent=ends, cmap="PuOr", vmin=-1, vmax=1, **style)
+    reach = _array(scan.memory)[order] * unit * 1000  # in ms or Hz
+    some = range(0, len(chosen), max(1, len(chosen) // 5))
+    ax[3].set_yticks(list(some), [f"{reach[n]:.0f}" for n in some])
+    ax[3].set(
+        title=f"its {len(chosen)} states along the blue line",
+        xlabel="time (s)" if along else "frequency (kHz)",
+        ylabel=f"remembers for ({'ms' if along else 'Hz'})",
+    )
+    fig.colorbar(picture, ax=ax[3], label="state, of its largest")
+    return fig, ax

@@ -211,15 +211,19 @@ def load_weights(path):
     return _fill(build_model(config), tensors, {name: name for name in tensors}).eval()
 
 
+def shipped():
+    """The names of the shipped weights, sorted."""
+    return sorted(p.stem for p in data_path("weights").glob("[!.]*.safetensors"))
+
+
 def load_pretrained(name="nano"):
     """A network with the shipped weights ``data/weights/<name>.safetensors``, in eval mode.
 
     Raises FileNotFoundError that lists what is shipped when there are none of that name.
     """
-    shipped = sorted(p.stem for p in data_path("weights").glob("[!.]*.safetensors"))
-    if name not in shipped:
+    if name not in (names := shipped()):
         raise FileNotFoundError(
-            f"no weights are shipped for {name!r}; there are: {', '.join(shipped) or 'none'}"
+            f"no weights are shipped for {name!r}; there are: {', '.join(names) or 'none'}"
         )
     return load_weights(data_path("weights", f"{name}.safetensors"))
 

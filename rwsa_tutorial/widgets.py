@@ -6,6 +6,7 @@ without any widget, so that the figure also shows where no kernel runs (GitHub, 
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import html
 import io
@@ -58,6 +59,58 @@ def _control(name: str, value):
     )
 
 
+class _Leader(widgets.VBox):
+    """A box that tells others when its reader has changed something."""
+
+    def __init__(self, children):
+        super().__init__(children)
+        self._listeners = []
+
+    def when_moved(self, listener):
+        """Call `listener()` after each change."""
+        self._listeners.append(listener)
+
+    def _tell(self):
+        for listener in self._listeners:
+            listener()
+
+
+class Panel(_Leader):
+    """Sliders, a line that says "working ..." meanwhile, and what their function shows."""
+
+    def __init__(self, function, controls):
+        self._status = widgets.Label("")
+        # Pictures as values, not an Output widget: nothing flickers or piles up, and programs that
+        # run notebooks unattended need not answer the kernel while they wait for it.
+        self._shown = widgets.VBox([])
+        self._function, self._controls = function, controls
+        super().__init__([*controls.values(), self._status, self._shown])
+        for control in controls.values():
+            control.observe(self._moved, names="value")
+
+    def say(self, words):
+        """Write something between sliders and picture."""
+        self._status.value = words
+
+    def draw(self):
+        """Show what the function returns for where the sliders stand; raises what it raises."""
+        self.say("working ...")
+        values = {name: control.value for name, control in self._controls.items()}
+        self._shown.children = _draw(self._function, values)
+        self.say("")
+
+    def redraw(self):
+        """`draw`, but an error is shown instead of raised."""
+        try:
+            self.draw()
+        except Exception as error:
+            self.say(f"{type(error).__name__}: {error}")
+
+    def _moved(self, _):
+        self.redraw()
+        self._tell()
+
+
 def slider(function, **sliders):
     """Sliders over a plotting function.
 
@@ -65,30 +118,46 @@ def slider(function, **sliders):
     text or HTML, or a tuple of these, shown one below the other. Each slider is
     (low, high, step, start), or ([choices in order], start), or a list or dict of choices to pick
     from, a bool, or an ipywidgets widget.
-    Returns the widget; a notebook shows it as a cell's last value.
+    Returns the widget, a `Panel`; a notebook shows it as a cell's last value.
     Raises ValueError for a specification it cannot read, and whatever ``function`` raises at the
     start; an error after a move is shown below the sliders.
     """
-    controls = {name: _control(name, value) for name, value in sliders.items()}
-    status = widgets.Label("")
-    # Pictures as values, not an Output widget: nothing flickers or piles up, and programs that run
-    # notebooks unattended need not answer the kernel while they wait for it.
-    shown = widgets.VBox([])
+    panel = Panel(function, {name: _control(name, value) for name, value in sliders.items()})
+    panel.draw()
+    return panel
 
-    def draw(_=None):
-        status.value = "working ..."
+
+def follow(leaders, panels, rest_seconds=0.3):
+    """When a slider of one of the leaders has been moved, draw these panels anew, one by one.
+
+    leaders: what `slider` or `upload` returned. panels: what `slider` returned. The panels say
+    "working ..." at once, and are drawn when nothing has moved for so many seconds: while somebody
+    looks for the right place, only the leader is drawn.
+    """
+    waiting = None
+
+    async def redraw_all():
+        await asyncio.sleep(rest_seconds)
+        for panel in panels:
+            panel.redraw()
+            await asyncio.sleep(0.01)  # here the kernel hears of the next move, which stops this
+
+    def moved():
+        nonlocal waiting
+        for panel in panels:
+            panel.say("working ...")
         try:
-            shown.children = _draw(function, {name: c.value for name, c in controls.items()})
-            status.value = ""
-        except Exception as error:
-            if _ is None:
-                raise
-            status.value = f"{type(error).__name__}: {error}"
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # no kernel, so nobody else to wait for
+            for panel in panels:
+                panel.redraw()
+            return
+        if waiting is not None:
+            waiting.cancel()
+        waiting = loop.create_task(redraw_all())
 
-    for control in controls.values():
-        control.observe(draw, names="value")
-    draw()
-    return widgets.VBox([*controls.values(), status, shown])
+    for leader in leaders:
+        leader.when_moved(moved)
 
 
 def _draw(function, values):
@@ -120,7 +189,7 @@ def upload(callback, accept: str = ".wav,.flac,.ogg,.mp3,audio/*"):
     """A button for a file of the reader's own; calls ``callback(name, content)``, content in bytes.
 
     What the callback prints or displays appears below the button; a ValueError, OSError or
-    RuntimeError is shown as its sentence.
+    RuntimeError is shown as its sentence. The box that is returned can lead others (`follow`).
     """
     button = widgets.FileUpload(accept=accept, multiple=False, description="Choose a file")
     output = widgets.Output()
@@ -133,9 +202,12 @@ def upload(callback, accept: str = ".wav,.flac,.ogg,.mp3,audio/*"):
                     callback(file["name"], bytes(file["content"]))
                 except (ValueError, OSError, RuntimeError) as error:
                     print(f"{file['name']}: {error}")
+                else:
+                    box._tell()
 
+    box = _Leader([button, output])
     button.observe(chosen, names="value")
-    return widgets.VBox([button, output])
+    return box
 
 
 def mp3(wave, sample_rate: int) -> bytes:

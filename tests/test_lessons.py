@@ -28,6 +28,7 @@ def test_sliders_and_exercises(path, monkeypatch, capsys):
     recorded, uploads, shown = [], [], []
     monkeypatch.setattr(training, "train", train_shortly)
     monkeypatch.setattr(widgets, "upload", uploads.append)
+    monkeypatch.setattr(widgets, "follow", lambda leaders, panels: None)
     monkeypatch.setattr(
         widgets, "slider", lambda function, **sliders: recorded.append((function, sliders))
     )

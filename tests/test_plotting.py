@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from rwsa_tutorial import plotting
 from rwsa_tutorial.features import analyse
+from rwsa_tutorial.inside import Scan
 
 
 @pytest.fixture(autouse=True)
@@ -326,3 +327,41 @@ def test_looks_at_marks_who_asks_and_circles_what_has_more_than_its_share():
 def test_looks_at_knows_two_axes():
     with pytest.raises(ValueError, match="not 'depth'"):
         plotting.looks_at(np.ones((256, 4)), np.ones(4) / 4, 0, 0, "depth")
+
+
+def test_attention_map_counts_in_even_shares_and_has_units():
+    weights = torch.full((20, 20), 1 / 20)
+    weights[7] = 0
+    weights[7, 3] = 1.0  # step 7 looks at step 3 alone
+    _, ax = plotting.attention_map(weights, 7, "time", scale=2, title="head 1")
+    shown = ax.images[0].get_array()
+    assert (shown[7, 3], shown[7, 4], shown[0, 0]) == pytest.approx((20, 0, 1))
+    assert ax.lines[0].get_ydata()[0] == pytest.approx(7 * 2 * 0.0075)
+    left, right, bottom, top = ax.images[0].get_extent()
+    assert (left, right) == (bottom, top) == pytest.approx((-0.0075, 19.5 * 0.015))
+    assert "time (s)" in ax.get_xlabel() and "time (s)" in ax.get_ylabel()
+    own = plt.subplots()[1]
+    assert plotting.attention_map(np.full((8, 8), 1 / 8), 0, ax=own)[1] is own
+    assert "kHz" in own.get_xlabel()
+    with pytest.raises(ValueError, match="sideways"):
+        plotting.attention_map(weights, 0, "sideways")
+
+
+def test_remembered_shows_steps_and_states_with_their_reach():
+    state = torch.zeros(3, 20, 64)
+    state[1, 4, 9], state[2, 8, 9] = 2.0, -0.5
+    delta = torch.full((20, 64), 0.1)
+    delta[3, 2] = 0.2
+    scan = Scan(delta, state, torch.tensor([1.0, 10.0, 4.0]))
+    fig, axes = plotting.remembered(np.ones((256, 40)), scan, "time", 9)
+    shown = [ax.images[0].get_array() for ax in axes]
+    assert shown[1].argmax() == 2 * 20 + 3  # (F, T)
+    assert shown[2][9, 4] == pytest.approx(0) and shown[2][9, 8] == pytest.approx(-12.04, abs=0.01)
+    assert [label.get_text() for label in axes[3].get_yticklabels()] == ["15", "60", "150"]
+    assert shown[3][2, 4] == 1 and shown[3][1, 8] == -1
+    assert axes[0].lines[0].get_ydata()[0] == pytest.approx(9 * 4 * 16 / 510)
+    _, axes = plotting.remembered(np.ones((256, 40)), scan, "frequency", 4)
+    assert axes[3].images[0].get_array().shape == (3, 64) and "Hz" in axes[3].get_ylabel()
+    silent = Scan(delta, 0 * state, scan.memory)
+    own = plt.subplots(2, 2)[1].ravel()
+    assert plotting.remembered(np.ones((256, 40)), silent, "time", 0, own)[1] is own

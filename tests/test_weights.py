@@ -10,6 +10,7 @@ from parity.weights import official_weights
 from safetensors.torch import save_file
 
 import rwsa_tutorial as rt
+from rwsa_tutorial import weights
 from rwsa_tutorial.model import set_scan_backend
 from rwsa_tutorial.paths import data_path
 from rwsa_tutorial.scan import ENGINES
@@ -193,7 +194,9 @@ def test_the_readme_cites_the_measured_scores():
 
 
 def test_unknown_shipped_weights_and_missing_data(monkeypatch, tmp_path):
-    with pytest.raises(FileNotFoundError, match="no weights are shipped for 'xxl'; there are: "):
+    there = ", ".join(weights.shipped())
+    assert "nano" in there
+    with pytest.raises(FileNotFoundError, match=f"for 'xxl'; there are: {there}$"):
         rt.load_pretrained("xxl")
     monkeypatch.setenv("RWSA_DATA", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="set RWSA_DATA"):

@@ -1,5 +1,6 @@
 """Sliders, the upload button and players."""
 
+import asyncio
 import base64
 import io
 import json
@@ -105,6 +106,92 @@ def test_slider_takes_choices_flags_and_widgets():
 def test_a_slider_that_cannot_be_made_is_named(bad):
     with pytest.raises(ValueError, match="'level'"):
         widgets.slider(draw_point, level=bad)
+
+
+def follower(seen, name="follower"):
+    """A panel that writes down when it is drawn."""
+    return widgets.slider(lambda level: seen.append(name), level=(0.0, 1.0, 0.1, 0.5))
+
+
+def test_panels_follow_their_leaders_and_nobody_else():
+    seen = []
+    leader, other = follower([]), follower([])
+    panels = [follower(seen, "first"), follower(seen, "second")]
+    widgets.follow([leader], panels)
+    seen.clear()
+    other.children[0].value = 0.9
+    assert seen == []
+    leader.children[0].value = 0.9
+    assert seen == ["first", "second"]
+
+
+def test_in_a_kernel_panels_wait_until_their_leader_rests():
+    seen, said = [], []
+    leader = widgets.slider(lambda level: seen.append(level), level=(0.0, 1.0, 0.1, 0.5))
+    panel = follower(seen)
+    widgets.follow([leader], [panel], rest_seconds=0.05)
+    panel.children[1].observe(lambda change: said.append(change["new"]), names="value")
+    seen.clear()
+
+    async def three_moves():
+        for level in (0.6, 0.7, 0.8):
+            leader.children[0].value = level
+            await asyncio.sleep(0.001)
+        assert said == ["working ..."]
+        await asyncio.sleep(0.5)
+
+    asyncio.run(three_moves())
+    assert seen == [0.6, 0.7, 0.8, "follower"]
+    assert said == ["working ...", ""]
+
+
+def test_a_move_while_panels_are_drawn_starts_them_anew():
+    seen = []
+    leader = follower([])
+    panels = [follower(seen, "first"), follower(seen, "second")]
+    widgets.follow([leader], panels, rest_seconds=0.01)
+    panels[0].redraw, whole = lambda: (whole(), move()), panels[0].redraw
+    moves = iter([0.7])
+
+    def move():
+        for level in moves:
+            leader.children[0].value = level
+
+    async def one_move():
+        leader.children[0].value = 0.6
+        await asyncio.sleep(0.5)
+
+    seen.clear()
+    asyncio.run(one_move())
+    assert seen == ["first", "first", "second"]
+
+
+def test_an_error_in_a_follower_is_shown_there():
+    def fragile(level):
+        if broken:
+            raise RuntimeError("too much")
+
+    broken = []
+    leader, panel = follower([]), widgets.slider(fragile, level=(0.0, 1.0, 0.1, 0.5))
+    widgets.follow([leader], [panel])
+    broken.append(True)
+    leader.children[0].value = 0.6
+    assert panel.children[1].value == "RuntimeError: too much"
+
+
+def test_an_upload_leads_unless_it_is_refused():
+    def take(name, content):
+        if not content:
+            raise ValueError("empty")
+
+    seen = []
+    box = widgets.upload(take)
+    widgets.follow([box], [follower(seen)])
+    seen.clear()
+    _choose(box, "mine.wav", b"")
+    assert seen == []
+    _choose(box, "mine.wav", b"RIFF")
+    assert seen == ["follower"]
 
 
 def _choose(box, name, content):

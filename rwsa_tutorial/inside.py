@@ -1,0 +1,176 @@
+"""What the parts of a network get and choose while it enhances one recording (notebook 10).
+
+`capture` runs the network once and keeps the images that its stages and blocks get; what happens
+inside a block is then computed again for the place that is asked for. For looking, not for speed.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch.nn import functional as F
+
+from .layers.mambattention import along_frequency, along_time
+from .model import Stage
+
+AXES = {"time": along_time, "frequency": along_frequency}
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One inner channel of one Mamba layer, at every point of the image that it scans.
+
+    delta: (T, F), the step. state: (N, T, F), what it remembers there. memory: (N,), for how many
+    steps each state remembers, -1 / (mean delta * A): after so many, a weight is down to 1/e.
+    """
+
+    delta: torch.Tensor
+    state: torch.Tensor
+    memory: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Inside:
+    """One recording in one network; `capture` makes it. All tensors are on the model's device.
+
+    mask: (F, T), what multiplies the compressed magnitude. phase: (F, T) in radians.
+    images: stage -> the image (1, C, T', F') that goes into it. block_images: stage -> the images
+    that go into its blocks. Stages have the names of the model's modules ("down.0", "middle", ...),
+    in the order in which the signal meets them.
+    """
+
+    mask: torch.Tensor
+    phase: torch.Tensor
+    images: dict
+    block_images: dict
+    _stages: dict = field(repr=False)
+    _halves: dict = field(default_factory=dict, repr=False)  # those that were asked for
+
+    @torch.no_grad()
+    def offsets(self, stage):
+        """Where the stage's patch embedding looks: (18, T', F'), as `deformable_conv` takes it."""
+        return self._stages[stage].patch_embedding.offsets(self.images[stage])[0].clamp(-1, 1)
+
+    @torch.no_grad()
+    def halves(self, stage, block=0):
+        """What attention and Mamba of a block get, along either axis: name -> (1, C, T', F').
+
+        The names are "time attention", "time Mamba", "frequency attention", "frequency Mamba".
+        """
+        if (stage, block) in self._halves:
+            return self._halves[stage, block]
+        x, module = self.block_images[stage][block], self._stages[stage].blocks[block]
+        seen = self._halves[stage, block] = {}
+        for axis, along in AXES.items():
+            attention, mamba = _parts(module, axis)
+            seen[f"{axis} attention"] = x
+            if attention is not None:
+                x = x + along(attention, x)
+            seen[f"{axis} Mamba"] = x
+            if axis == "time":  # what follows the last part is not asked for
+                x = x + along(mamba, x)
+        return seen
+
+    @torch.no_grad()
+    def attention(self, stage, block, axis, place):
+        """The attention maps (heads, L, L) of one sequence; row i holds where step i looks.
+
+        axis: "time" or "frequency". place: the sequence: a bin of the image for "time", a frame
+        for "frequency". Raises ValueError where the block has no attention.
+        """
+        module, _ = _parts(self._stages[stage].blocks[block], axis)
+        if module is None:
+            raise ValueError(f"the blocks of {stage} have no attention")
+        image = self.halves(stage, block)[f"{axis} attention"][0]  # (C, T', F')
+        sequence = image[:, :, place] if axis == "time" else image[:, place]  # (C, L)
+        return module.weights(sequence.T[None])[0]
+
+    @torch.no_grad()
+    def scan(self, stage, block, axis, direction, channel):
+        """One inner channel of the Mamba layer that goes along (or against) an axis: a `Scan`.
+
+        axis: "time" or "frequency". direction: "forwards" or "backwards". channel: 0 to D - 1.
+        """
+        _, bimamba = _parts(self._stages[stage].blocks[block], axis)
+        layer = getattr(bimamba, direction)
+        image = self.halves(stage, block)[f"{axis} Mamba"][0]  # (C, T', F')
+        sequences = image.permute((2, 1, 0) if axis == "time" else (1, 2, 0))  # (S, L, C)
+        if direction == "backwards":
+            sequences = sequences.flip(1)
+        u, delta, A, B, *_ = scan_inputs(layer.mixer, layer.norm(sequences))
+        one = slice(channel, channel + 1)
+        state = states(u[:, one], delta[:, one], A[one], B)[:, 0]  # (S, N, L)
+        step = delta[:, channel]  # (S, L)
+        memory = -1 / (step.mean() * A[channel])
+        if direction == "backwards":
+            state, step = state.flip(-1), step.flip(-1)
+        if axis == "time":
+            return Scan(step.T, state.permute(1, 2, 0), memory)
+        return Scan(step, state.transpose(0, 1), memory)
+
+
+def _parts(block, axis):
+    """The attention (or None) and the BiMamba of a block that go along an axis."""
+    short = {"time": "time", "frequency": "freq"}[axis]
+    return getattr(block, f"{short}_attention"), getattr(block, f"{short}_mamba")
+
+
+def stages(model):
+    """The stages of a network in the order in which the signal meets them: name -> module."""
+    found = {name: module for name, module in model.named_modules() if isinstance(module, Stage)}
+    ways_up = [name for name in found if name.startswith("up.")]
+    turned = dict(zip(ways_up, reversed(ways_up), strict=True))  # the deepest comes first
+    return {turned.get(name, name): found[turned.get(name, name)] for name in found}
+
+
+@torch.no_grad()
+def capture(model, mag, phase):
+    """Enhance one recording, and keep what the parts get to see.
+
+    mag, phase: (1, F, T), as `analyse` gives them, on the model's device. Returns an `Inside`.
+    Raises ValueError for more than one recording at once.
+    """
+    if len(mag) != 1:
+        raise ValueError(f"capture looks at one recording at a time, not at {len(mag)}")
+    parts, images, block_images, hooks = stages(model), {}, {}, []
+
+    def keep(module, change):
+        hooks.append(module.register_forward_pre_hook(lambda _, inputs: change(inputs[0])))
+
+    for name, stage in parts.items():
+        block_images[name] = []
+        keep(stage, lambda x, name=name: images.update({name: x}))
+        for block in stage.blocks:
+            keep(block, block_images[name].append)
+    try:
+        new_mag, new_phase, _ = model(mag, phase)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    mask = torch.where(mag > 0, new_mag / mag.clamp_min(1e-12), 1.0)
+    return Inside(mask[0], new_phase[0], images, block_images, parts)
+
+
+def scan_inputs(mixer, x):
+    """What a `MambaMixer` gives its scan for sequences x (B, L, width): u, delta, A, B, C, D, z.
+
+    The steps delta are those that are used: bias and softplus are in them.
+    """
+    u, z = mixer.in_proj(x).transpose(1, 2).chunk(2, dim=1)  # each (B, D, L)
+    u = F.silu(mixer.conv1d(u)[..., : x.shape[1]])
+    delta, B, C = mixer.x_proj(u.transpose(1, 2)).split(mixer.split, dim=-1)
+    delta = F.softplus(mixer.dt_proj(delta)).transpose(1, 2)  # (B, D, L)
+    B, C = B.transpose(1, 2), C.transpose(1, 2)  # each (B, N, L)
+    return u, delta, -torch.exp(mixer.A_log), B, C, mixer.D, z
+
+
+def states(u, delta, A, B):
+    """All states of a selective scan, (B, D, N, L), by the first equation of `scan`.
+
+    u, delta: (B, D, L); A: (D, N); B: (B, N, L).
+    """
+    h, kept = 0.0, []
+    for t in range(u.shape[-1]):
+        step = delta[:, :, t, None]  # (B, D, 1)
+        h = torch.exp(step * A) * h + step * B[:, None, :, t] * u[:, :, t, None]
+        kept.append(h)
+    return torch.stack(kept, dim=-1)
