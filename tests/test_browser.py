@@ -59,7 +59,7 @@ def lab(tmp_path_factory):
         log.close()
 
 
-@pytest.mark.parametrize("name", ["00_start_here.ipynb"])
+@pytest.mark.parametrize("name", ["00_start_here.ipynb", "10_playground.ipynb"])
 def test_a_lesson_runs_and_its_slider_changes_the_picture(lab, name):
     run_and_move_a_slider(lab, f"notebooks/{name}")
 

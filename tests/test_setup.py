@@ -279,10 +279,13 @@ def test_make_installs_once_and_again_when_something_changed(tmp_path):
     assert make(tmp_path, "test", python).returncode == 0
     installed = [line.split()[-1] for line in log.read_text().splitlines()]
     reference = "mamba-ssm==2.3.2.post1"
-    assert installed == [TORCH_PIN, ".[dev]", "packaging", reference, "triton==3.7.1"]
+    assert installed == [
+        *(TORCH_PIN, ".[dev]", "packaging", reference, "triton==3.7.1", "playwright>=1.50")
+    ]
 
     # shutil.copy gives the copies a new time, so the second start is a changed pyproject.toml
-    stamps = [tmp_path / ".venv" / name for name in (".installed", ".mamba-reference", ".triton")]
+    names = (".installed", ".mamba-reference", ".triton", ".playwright")
+    stamps = [tmp_path / ".venv" / name for name in names]
     for _ in range(2):
         for stamp in stamps:
             later = (tmp_path / "pyproject.toml").stat().st_mtime + 100
@@ -304,6 +307,7 @@ def test_make_installs_once_and_again_when_something_changed(tmp_path):
     [
         ("mamba-ssm", "nothing will be compared with it"),
         ("triton", "the GPU kernels will not be tested"),
+        ("playwright", "no lesson will be opened in a browser"),
     ],
 )
 def test_what_only_the_tests_need_fails_in_ci_only(tmp_path, ci, status, package, words):
