@@ -1285,3 +1285,53 @@ def remembered(mag, scan, axis, place, ax=None):
     )
     fig.colorbar(picture, ax=ax[3], label="state, of its largest")
     return fig, ax
+
+
+def gain_map(table, scale, ax=None, *, title=None, form="{:+.2f}"):
+    """Gains as a map of colours, with the numbers in the cells: green is better, brown is worse.
+
+    table: {row: {column: gain, or None for a dash}}; the columns are those of all rows, in the
+    order in which they come. scale: the gain at which the colour is full, the same for all columns
+    or {column: gain}. form: how a number is written.
+    """
+    if not table:
+        raise ValueError("gain_map needs at least one row")
+    names = list(dict.fromkeys(name for row in table.values() for name in row))
+    full = scale if isinstance(scale, dict) else dict.fromkeys(names, scale)
+    cells = [[row.get(name) for name in names] for row in table.values()]
+    image = [
+        [np.nan if v is None else v / full[n] for v, n in zip(row, names, strict=True)]
+        for row in cells
+    ]
+    fig, ax = _axes(ax, (2.2 + 1.0 * len(names), 1.3 + 0.36 * len(table)))
+    ax.imshow(np.clip(image, -1, 1), cmap="BrBG", vmin=-1.2, vmax=1.2, aspect="auto")
+    for (i, j), value in np.ndenumerate(image):
+        words = "–" if cells[i][j] is None else form.format(cells[i][j]).replace("-", "−")
+        ink = "white" if abs(value) > 0.75 else "black"
+        ax.text(j, i, words, ha="center", va="center", color=ink, fontsize=9)
+    ax.set_title(title or "", fontsize=11)
+    ax.set_xticks(range(len(names)), names, **SLANTED)
+    ax.set_yticks(range(len(table)), list(table))
+    ax.tick_params(length=0)
+    return fig, ax
+
+
+def interval_rows(rows, ax=None, *, colours=None, label=None):
+    """Means with their intervals, a line each, the first on top; a grey line marks no gain.
+
+    rows: {name: (mean, low, high)}, or (mean, None, None) for a mean alone. colours: {name:
+    colour}; grey for the others. label: of the horizontal axis, with its unit.
+    """
+    if not rows:
+        raise ValueError("interval_rows needs at least one row")
+    fig, ax = _axes(ax, (7.5, 1.0 + 0.32 * len(rows)))
+    ax.axvline(0, color=MUTED, linewidth=1)
+    for place, (name, (mean, low, high)) in enumerate(rows.items()):
+        colour = (colours or {}).get(name, MUTED)
+        if low is not None:
+            ax.plot([low, high], [place, place], color=colour, linewidth=2.5, alpha=0.6)
+        ax.plot(mean, place, "o", color=colour, markersize=6)
+    ax.set_yticks(range(len(rows)), list(rows))
+    ax.set(ylim=(len(rows) - 0.4, -0.6), xlabel=label or "")
+    ax.grid(axis="x", alpha=0.3)
+    return fig, ax

@@ -51,6 +51,21 @@ def two_arrays(n):
     return lambda generator: tuple(torch.randn(2, n, generator=generator).double().numpy())
 
 
+def one_array(n):
+    """Inputs of functions that take one NumPy array (n,)."""
+    return lambda generator: (torch.randn(n, generator=generator).double().numpy(),)
+
+
+def scores_of_files(generator):
+    """Rows as of `evaluate`, in no order, and the name of a score."""
+    rows = [
+        {"file": f"{file}", "signal": signal, "pesq": float(torch.rand((), generator=generator))}
+        for file in range(5)
+        for signal in ("noisy", "enhanced")
+    ]
+    return [rows[i] for i in torch.randperm(10, generator=generator)], "pesq"
+
+
 def long_wave(generator):
     """A waveform (B, n) in double precision whose length is no multiple of the hop."""
     return (torch.randn(2, 3001, generator=generator).double(),)
@@ -164,13 +179,14 @@ LESSON_05 = "05_resolution_wise_sharing.ipynb"
 LESSON_06 = "06_unet.ipynb"
 LESSON_07 = "07_losses_and_metrics.ipynb"
 LESSON_08 = "08_train_xs.ipynb"
+LESSON_09 = "09_cross_corpus.ipynb"
 SCAN, MAMBA = "rwsa_tutorial.scan:selective_scan", "rwsa_tutorial.layers.mamba"
 ATTENTION = "rwsa_tutorial.layers.attention"
 BLOCK = "rwsa_tutorial.layers.mambattention"
 CODEC, EMBEDDING = "rwsa_tutorial.layers.codec", "rwsa_tutorial.layers.patch_embedding"
 RESAMPLE, MODEL = "rwsa_tutorial.layers.resample", "rwsa_tutorial.model"
 LOSSES, METRICS = "rwsa_tutorial.losses", "rwsa_tutorial.metrics"
-DISCRIMINATOR = "rwsa_tutorial.discriminator"
+DISCRIMINATOR, BOOTSTRAP = "rwsa_tutorial.discriminator", "rwsa_tutorial.bootstrap"
 
 DEFINITIONS = (
     Definition("_template.ipynb", "si_sdr", "rwsa_tutorial.metrics:si_sdr", two_arrays(4000)),
@@ -270,6 +286,9 @@ DEFINITIONS = (
         {"dropout": 0.0},
     ),
     Definition(LESSON_08, "rate", "rwsa_tutorial.training.trainer:rate", settings_and_step),
+    Definition(LESSON_09, "gains", f"{BOOTSTRAP}:gains", scores_of_files),
+    Definition(LESSON_09, "resampled_means", f"{BOOTSTRAP}:resampled_means", one_array(43)),
+    Definition(LESSON_09, "interval", f"{BOOTSTRAP}:interval", one_array(43)),
 )
 
 

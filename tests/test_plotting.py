@@ -365,3 +365,31 @@ def test_remembered_shows_steps_and_states_with_their_reach():
     silent = Scan(delta, 0 * state, scan.memory)
     own = plt.subplots(2, 2)[1].ravel()
     assert plotting.remembered(np.ones((256, 40)), silent, "time", 0, own)[1] is own
+
+
+def test_gain_map_is_green_above_zero_and_has_a_dash_for_what_is_missing():
+    table = {"one": {"a": 1.0, "b": -0.5}, "two": {"a": None, "c": 30.0}}
+    fig, ax = plotting.gain_map(table, {"a": 2.0, "b": 1.0, "c": 10.0}, title="gain")
+    assert [t.get_text() for t in ax.texts] == ["+1.00", "−0.50", "–", "–", "–", "+30.00"]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["a", "b", "c"]
+    image = ax.images[0].get_array()
+    assert image[0, 0] == 0.5 and image[0, 1] == -0.5 and image[1, 2] == 1  # no more than full
+    red, green, _, _ = ax.images[0].cmap(ax.images[0].norm(image[0, 0]))
+    assert green > red
+    own = plt.subplots()[1]
+    assert plotting.gain_map(table, 2.0, own, form="{:.0f}")[1] is own
+    with pytest.raises(ValueError, match="at least one row"):
+        plotting.gain_map({}, 1.0)
+
+
+def test_interval_rows_draws_means_with_their_intervals_from_the_top():
+    rows = {"first": (1.0, 0.5, 1.75), "alone": (-2.0, None, None)}
+    fig, ax = plotting.interval_rows(rows, colours={"first": "red"}, label="gain (dB)")
+    lines = [line for line in ax.lines[1:]]
+    assert lines[0].get_xdata().tolist() == [0.5, 1.75] and lines[0].get_color() == "red"
+    assert [line.get_xdata()[0] for line in lines[1:]] == [1.0, -2.0]
+    assert lines[-1].get_color() == plotting.MUTED
+    bottom, top = ax.get_ylim()
+    assert bottom > top and ax.get_xlabel() == "gain (dB)"
+    with pytest.raises(ValueError, match="at least one row"):
+        plotting.interval_rows({})

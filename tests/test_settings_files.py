@@ -43,3 +43,80 @@ def test_scores_of_shipped_weights_are_those_of_the_recordings(path):
             assert means["files"] == told["files"]
             for name in METRICS:
                 assert told[signal][name] == pytest.approx(means[name][0], abs=6e-3)
+
+
+def table_1():
+    return {
+        (row["model"], row["corpus"]): row
+        for row in read_results(data_path("results", "paper_table1.csv"))
+    }
+
+
+def test_the_papers_table_is_whole():
+    rows = table_1()
+    models, corpora = (list(dict.fromkeys(keys)) for keys in zip(*rows, strict=True))
+    assert len(rows) == len(models) * len(corpora) == 9 * 3
+    assert models[0] == "noisy" and [m for m in models if m.startswith("RWSA")] == models[-3:]
+    for (model, corpus), row in rows.items():
+        assert row["domain"] == ("in" if corpus == "vb-demandex" else "out")
+        assert 1 < row["pesq"] < 4.64 and 0 < row["estoi"] < 1
+        spreads = [row[f"{name}_spread"] for name in METRICS]
+        known = (row["params_millions"], row["flops_g"], *spreads)
+        assert all(v is None for v in known) if model == "noisy" else all(v > 0 for v in known)
+
+
+@pytest.mark.parametrize(
+    "model, corpus, scores",
+    [
+        ("noisy", "vb-demandex", (1.625, -1.068, 0.630, 4.976)),
+        ("noisy", "dns2020", (1.582, 6.218, 0.810, 9.071)),  # ours on these 150 pairs: 6.217
+        ("noisy", "ears-wham", (1.235, -0.803, 0.640, 5.359)),
+        ("RWSA-MambaUNet-XS", "dns2020", (2.940, 9.421, 0.922, 14.722)),
+        ("RWSA-MambaUNet-M", "ears-wham", (2.101, 3.690, 0.763, 9.198)),
+        ("MambAttention", "vb-demandex", (3.026, 7.674, 0.801, 16.684)),
+        ("xLSTM-SENet", "dns2020", (1.724, 3.246, 0.686, 3.412)),
+    ],
+)
+def test_known_figures_of_the_papers_table(model, corpus, scores):
+    row = table_1()[model, corpus]
+    assert tuple(row[name] for name in METRICS) == scores
+
+
+def test_the_papers_table_holds_its_slip_and_its_claims():
+    rows = table_1()
+    assert rows["RWSA-MambaUNet-M", "ears-wham"]["pesq_spread"] == 0.0011  # as printed
+    models = [model for model, corpus in rows if corpus == "dns2020"][1:]
+    for name in METRICS:  # XS: last in domain, M: first out of domain
+        of = {m: rows[m, "vb-demandex"][name] for m in models}
+        assert min(of, key=of.get) == "RWSA-MambaUNet-XS"
+        for corpus in ("dns2020", "ears-wham"):
+            of = {m: rows[m, corpus][name] for m in models}
+            assert max(of, key=of.get) == "RWSA-MambaUNet-M"
+
+
+def test_the_contested_figures():
+    with_it, without = read_results(data_path("results", "contested_semamba.csv"))
+    assert [with_it["metric_loss"], without["metric_loss"]] == [True, False]
+    assert [without[name] for name in METRICS] == [2.21, 4.72, 0.78, 12.06]
+    ours = table_1()["RWSA-MambaUNet-M", "ears-wham"]
+    assert all(without[name] > ours[name] for name in METRICS)
+
+
+def test_scores_of_the_networks_that_heard_mini_vb_alone():
+    folder = data_path("results", "from_mini_vb")
+    assert Config.read(folder / "settings.yaml").data == "mini-vb"
+    shipped = {path.stem for path in folder.glob("*.csv")}
+    corpora = ("mini-vb", "mini-dns", "mini-ears")
+    assert shipped == {f"seed{seed}_{corpus}" for seed in range(3) for corpus in corpora}
+    for corpus in corpora:
+        noisy = [
+            [row for row in read_csv(path) if row["signal"] == "noisy"]
+            for path in [
+                *folder.glob(f"*_{corpus}.csv"),
+                data_path("results", f"nano_{corpus}.csv"),
+            ]
+        ]
+        for rows in noisy[1:]:
+            assert [r["file"] for r in rows] == [r["file"] for r in noisy[0]]
+            for row, other in zip(rows, noisy[0], strict=True):
+                assert all(row[m] == pytest.approx(other[m], abs=1e-3) for m in METRICS)
