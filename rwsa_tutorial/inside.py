@@ -2,17 +2,21 @@
 
 `capture` runs the network once and keeps the images that its stages and blocks get; what happens
 inside a block is then computed again for the place that is asked for. For looking, not for speed.
+`without` silences a part, to see whether the others miss it.
 """
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
 from torch.nn import functional as F
 
+from .layers.attention import SelfAttention
 from .layers.mambattention import along_frequency, along_time
 from .model import Stage
 
 AXES = {"time": along_time, "frequency": along_frequency}
+SILENCED = ("attention", "unet")
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,27 @@ def capture(model, mag, phase):
             hook.remove()
     mask = torch.where(mag > 0, new_mag / mag.clamp_min(1e-12), 1.0)
     return Inside(mask[0], new_phase[0], images, block_images, parts)
+
+
+@contextmanager
+def without(model, part):
+    """While the block lasts, a part of the network adds nothing; its weights stay as they are.
+
+    part: "attention", all of it, or "unet": everything between the encoder and the two decoders,
+    which then get the encoder's output alone. Raises ValueError for another name.
+    """
+    if part not in SILENCED:
+        raise ValueError(f"part must be one of {', '.join(SILENCED)}, not {part!r}")
+    if part == "unet":
+        modules = [model.after_mag, model.after_phase]
+    else:
+        modules = {m for m in model.modules() if isinstance(m, SelfAttention)}
+    hooks = [m.register_forward_hook(lambda _, inputs, out: torch.zeros_like(out)) for m in modules]
+    try:
+        yield model
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def scan_inputs(mixer, x):

@@ -1,5 +1,7 @@
 """What the parts of a network get and choose: held against the network's own computation."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -143,3 +145,34 @@ def test_a_scan_is_laid_out_as_the_image(model, seen, axis, direction):
     steps = scan.delta[:, f] if axis == "time" else scan.delta[t]
     torch.testing.assert_close(steps, delta[0, 3][order], rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(scan.memory, -1 / (scan.delta.mean() * A[3]))
+
+
+def test_silenced_attention_is_a_network_that_never_had_any(model, recording):
+    torch.manual_seed(0)
+    bare = rt.build_model(replace(model.config, attention=False)).eval()
+    weights = {k: v for k, v in model.state_dict().items() if "attention" not in k}
+    bare.load_state_dict(weights)
+    with torch.no_grad():
+        whole, wanted = model(*recording), bare(*recording)
+        with inside.without(model, "attention"):
+            got = model(*recording)
+        again = model(*recording)
+    torch.testing.assert_close(got, wanted)
+    assert not torch.allclose(got[0], whole[0])
+    torch.testing.assert_close(again, whole, rtol=0, atol=0)
+
+
+def test_silenced_unet_leaves_encoder_and_decoders(model, recording):
+    with torch.no_grad():
+        features = model.encode(*recording)
+        wanted = model.decode(recording[0], features, features)
+        with inside.without(model, "unet"):
+            torch.testing.assert_close(model(*recording), wanted)
+
+
+def test_an_unknown_part_is_refused_in_words(model):
+    with (
+        pytest.raises(ValueError, match="attention, unet, not 'mamba'"),
+        inside.without(model, "mamba"),
+    ):
+        pass

@@ -9,10 +9,12 @@ import yaml
 from small_runs import NETWORK, SMALL, pairs_of_a_second
 
 from rwsa_tutorial import cli
+from rwsa_tutorial.corpora import load_corpus
 from rwsa_tutorial.evaluation import evaluate, pair_folders, summary
+from rwsa_tutorial.inside import without
 from rwsa_tutorial.model import count_parameters
 from rwsa_tutorial.training import Config, train
-from rwsa_tutorial.training.sweep import Plan, keep_examples, read_results, sweep
+from rwsa_tutorial.training.sweep import Plan, keep_examples, read_results, sweep, table
 from rwsa_tutorial.weights import load_weights
 
 BASE = {**SMALL, "steps": 2}
@@ -72,6 +74,29 @@ def test_a_sweep_trains_scores_tells_and_goes_on(data, tmp_path, capsys):
     assert names == {"clean.flac", "noisy.flac", "none-seed0.flac", "none-seed1.flac"}
 
 
+def test_a_run_is_scored_with_parts_silenced_too(data, tmp_path):
+    folder, pairs = data
+    plan = Plan(
+        BASE | {"data": pairs},
+        kinds={"none": {"sharing": "none"}},
+        test=[str(folder / "two.csv"), str(folder)],
+        without=["unet"],
+    )
+    (folder / "two.csv").write_text("clean,noisy\nclean/fan.flac,noisy/fan.flac\n")
+    rows = sweep(plan, tmp_path, progress=False, device="cpu")
+    assert [(row["test"], row["without"]) for row in rows] == [
+        ("two", None),
+        (folder.name, None),
+        ("two", "unet"),
+    ]
+    model = load_weights(tmp_path / "none-seed0" / "last.safetensors")
+    with without(model, "unet"):
+        means = summary(evaluate(load_corpus(folder / "two.csv").pairs("test"), model))
+    assert rows[2]["si_sdr"] == pytest.approx(means["enhanced"]["si_sdr"][0], abs=1e-3)
+    assert rows[2]["si_sdr"] != pytest.approx(rows[0]["si_sdr"], abs=1e-3)
+    assert "two without unet" in table(rows)
+
+
 def test_a_grid_is_every_combination():
     plan = Plan(BASE, grid={"loss.phase": [0, 0.3], "sharing": ["rwsa", "none"]}, seeds=[3])
     runs = list(plan.runs().values())
@@ -92,6 +117,7 @@ def test_a_grid_is_every_combination():
         ({"base": BASE, "kinds": {"a": {}}, "seeds": []}, "seeds is empty"),
         ({"base": BASE, "kinds": {"a": {}}, "test": []}, "test is empty"),
         ({"base": BASE, "kinds": {"a": {}}, "pairs": 0}, "pairs is 0"),
+        ({"base": BASE, "kinds": {"a": {}}, "without": ["mamba"]}, "without has mamba"),
         ([1, 2], "has base"),
         ({"base": BASE, "kinds": ["a"]}, "kinds is"),
     ],

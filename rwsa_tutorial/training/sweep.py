@@ -11,6 +11,7 @@ import multiprocessing
 import shutil
 import statistics
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import torch
 import yaml
 from tqdm import tqdm
 
+from .. import inside
 from ..corpora import load_corpus
 from ..corpora.pairs import evenly
 from ..evaluation import evaluate, read_csv, summary, write_csv
@@ -33,7 +35,8 @@ from .trainer import train
 POLL = 0.5  # seconds between two looks at how far the runs are
 PARTS = (
     "has base (settings), kinds (a name, then its settings) or grid (a setting, then a list of "
-    "values), seeds (a list), test (a corpus, or a list), and pairs (how many of each)"
+    "values), seeds (a list), test (a corpus, or a list), pairs (how many of each), and without "
+    f"(a list of {' and '.join(inside.SILENCED)})"
 )
 
 
@@ -47,6 +50,8 @@ class Plan:
     seeds: whole numbers; each kind is trained with each of them.
     test: the corpus whose test split scores the runs, or a list of them.
     pairs: how many pairs of each, evenly out of all; None: all of them.
+    without: on the first corpus, each run is scored again with one of these parts silenced, as
+        `inside.without` does it: a comparison of what a network does not use says nothing.
 
     Raises ValueError in words.
     """
@@ -57,6 +62,7 @@ class Plan:
     seeds: list = field(default_factory=lambda: [0])
     test: str | list = "mini-vb"
     pairs: int | None = None
+    without: list = field(default_factory=list)
 
     def __post_init__(self):
         self.test = [self.test] if isinstance(self.test, str) else self.test
@@ -66,6 +72,7 @@ class Plan:
             ("grid", dict),
             ("seeds", list),
             ("test", list),
+            ("without", list),
         ):
             if not isinstance(getattr(self, name), kind):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; a plan {PARTS}.")
@@ -76,6 +83,8 @@ class Plan:
         if not self.seeds or not self.test:
             empty = "test" if self.seeds else "seeds"
             raise ValueError(f"{empty} is empty; a plan {PARTS}.")
+        if unknown := set(self.without) - set(inside.SILENCED):
+            raise ValueError(f"without has {', '.join(map(str, unknown))}; a plan {PARTS}.")
         if self.grid:
             combinations = itertools.product(*self.grid.values())
             rows = [dict(zip(self.grid, values, strict=True)) for values in combinations]
@@ -101,10 +110,15 @@ class Plan:
         except (ValueError, yaml.YAMLError) as error:
             raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
 
-    def test_pairs(self):
-        """corpus -> the pairs that score the runs. Raises ValueError for an unknown corpus."""
+    def tests(self):
+        """(corpus, part silenced or None) -> the pairs that score the runs.
+
+        Raises ValueError for an unknown corpus.
+        """
         found = {name: load_corpus(name).pairs("test") for name in map(str, self.test)}
-        return {name: evenly(some, self.pairs or len(some)) for name, some in found.items()}
+        tests = {(name, None): evenly(p, self.pairs or len(p)) for name, p in found.items()}
+        first = str(self.test[0])
+        return tests | {(first, part): tests[first, None] for part in self.without}
 
     def runs(self):
         """name of the run -> (kind, seed, `Config`); the name is that of its folder."""
@@ -127,23 +141,24 @@ def sweep(plan, folder, jobs=1, device=None, progress=True):
 
     Args:
         plan: `Plan`.
-        folder: where the run folders go; each gets a scores_CORPUS.csv for each test corpus.
+        folder: where the run folders go; each gets a scores_CORPUS.csv for each test corpus, and a
+            scores_CORPUS_without_PART.csv for each part that the plan silences.
         jobs: how many runs at a time, each in a process of its own with its share of the threads.
             On one GPU several small runs side by side are faster than one after the other.
         device: as for `train`.
         progress: show a bar, which counts the steps of all runs.
 
     Returns:
-        list of dict, a row for each run and test corpus: "kind", "seed", "test", the settings of a
-        grid, "steps", "parameters", "files", each score of the enhanced recordings, and
-        "noisy_..." ones.
+        list of dict, a row for each run and test: "kind", "seed", "test", "without" (None where
+        nothing is silenced; only if the plan has some), the settings of a grid, "steps",
+        "parameters", "files", each score of the enhanced recordings, and "noisy_..." ones.
 
     Raises:
         ValueError: in words, with the names of the runs that failed; the others are done first.
     """
     folder, runs = Path(folder), plan.runs()
-    pairs = plan.test_pairs()  # better told now than after an hour
-    todo = [n for n in runs if not all(_scores(folder / n, test).is_file() for test in pairs)]
+    tests = plan.tests()  # better told now than after an hour
+    todo = [n for n in runs if not all(_scores(folder / n, *test).is_file() for test in tests)]
     running, failed, total = {}, [], sum(config.steps for _, _, config in runs.values())
     far = {name: run[2].steps for name, run in runs.items() if name not in todo}  # steps done
     with tqdm(total=total, desc="sweep", unit="step", disable=not progress) as bar:
@@ -152,7 +167,7 @@ def sweep(plan, folder, jobs=1, device=None, progress=True):
                 while todo and len(running) < jobs:
                     name = todo.pop(0)
                     threads = max(1, torch.get_num_threads() // jobs)
-                    running[name] = _start(runs[name][2], folder / name, pairs, device, threads)
+                    running[name] = _start(runs[name][2], folder / name, tests, device, threads)
                 for name, (process, words) in list(running.items()):
                     process.join(POLL / len(running))
                     if process.exitcode is not None:
@@ -167,11 +182,12 @@ def sweep(plan, folder, jobs=1, device=None, progress=True):
                 process.terminate()
     if failed:
         raise ValueError(f"{len(failed)} of {len(runs)} runs failed. {' '.join(failed)}")
-    return [_row(plan, folder / name, t, *run) for name, run in runs.items() for t in pairs]
+    return [_row(plan, folder / name, *t, *run) for name, run in runs.items() for t in tests]
 
 
 def table(rows):
     """What each kind scored, as text: the mean over its seeds, and their standard deviation."""
+    rows = [row | {"test": _test_words(row["test"], row.get("without"))} for row in rows]
     groups = list(dict.fromkeys((row["test"], row["kind"]) for row in rows))
     first, second = (max(map(len, names)) for names in zip(("test", "kind"), *groups, strict=True))
     head = f"{'test':{first}}  {'kind':{second}}  runs"
@@ -229,32 +245,38 @@ def _reason(words):
         return "its process ended by itself; look for a lack of memory."
 
 
-def _one(tell, config, run, pairs, device, threads):
+def _one(tell, config, run, tests, device, threads):
     end_with_parent()
     torch.set_num_threads(threads)
     try:
         train(config, run, resume=True, progress=False, device=device)
         where = device or ("cuda" if torch.cuda.is_available() else "cpu")
         model = load_weights(RunFolder(run).last).to(where)
-        for test, some in pairs.items():
-            if not _scores(run, test).is_file():
-                write_csv(_scores(run, test), evaluate(some, model, progress=False))
+        for (test, part), some in tests.items():
+            if not _scores(run, test, part).is_file():
+                with inside.without(model, part) if part else nullcontext():
+                    write_csv(_scores(run, test, part), evaluate(some, model, progress=False))
     except (ValueError, OSError) as error:
         tell.send(" ".join(str(error).split()))
         sys.exit(2)
 
 
-def _scores(run, test):
+def _test_words(test, part):
+    return f"{test} without {part}" if part else test
+
+
+def _scores(run, test, part):
     """Where a run's scores of every recording of a corpus are."""
-    return run / f"scores_{short_name(test)}.csv"
+    return run / f"scores_{_test_words(short_name(test), part).replace(' ', '_')}.csv"
 
 
-def _row(plan, run, test, kind, seed, config):
-    means = summary(read_csv(_scores(run, test)))
+def _row(plan, run, test, part, kind, seed, config):
+    means = summary(read_csv(_scores(run, test, part)))
     return {
         "kind": kind,
         "seed": seed,
         "test": short_name(test),
+        **({"without": part} if plan.without else {}),
         **(plan.kinds[kind] if plan.grid else {}),
         "steps": config.steps,
         "parameters": count_parameters(config.build_model()),
