@@ -4,7 +4,8 @@
 
 writes data/weights/NAME.safetensors and NAME.json: what it was trained on and under which
 licences, for how long, by which command, and what it scores. Every figure is read or measured.
-RUN is the folder of a run; its best weights are shipped.
+RUN is the folder of a run; its best weights are shipped. A run that began with weights of others
+names them, the first one first: --before RUN --before RUN.
 """
 
 import argparse
@@ -68,31 +69,44 @@ def without_folders(story):
     return ABSOLUTE.sub("", story) if isinstance(story, str) else story
 
 
-def provenance(run, tests, model):
-    """The story of a run as a dict; `settings` and `command` repeat it.
+def how(run):
+    """How a run was made, as a dict; `settings` and `command` repeat it.
 
-    run: `RunFolder`. tests: as for `test_scores`. Raises ValueError for a run without validation.
+    Steps and hours are those until its best weights. Raises ValueError where nothing is validated.
     """
     config, starts = run.config(), run.starts()
     kept = [row for row in run.rows("validation.jsonl") if row["best"]]
     if not kept:
         raise ValueError(f"{run.path} has not been validated yet, so no weights are the best.")
-    best, first = kept[-1], starts[0]
-    facts = first["data"]
+    best = kept[-1]
     settings, command = config.as_dict(), [start["command"] for start in starts]
-    packed = isinstance(config.data, str) and (Path(config.data) / "index.json").is_file()
     return {
-        "parameters": count_parameters(model),
         "command": without_folders(command),
         "settings": settings | {k: without_folders(settings[k]) for k in ("data", "start")},
         "steps": best["step"],
         "hours": round(best["seconds"] / 3600, 2),
         "seed": config.seed,
+        "validation": {k: best[k] for k in ("pesq", "si_sdr", "noisy_pesq", "noisy_si_sdr")},
+    }
+
+
+def provenance(run, tests, model, before=()):
+    """The story of a run as a dict.
+
+    run: `RunFolder`. tests: as for `test_scores`. before: the runs whose weights it began with, the
+    first one first. Raises ValueError for a run without validation.
+    """
+    config, first = run.config(), run.starts()[0]
+    facts = first["data"]
+    packed = isinstance(config.data, str) and (Path(config.data) / "index.json").is_file()
+    return {
+        "parameters": count_parameters(model),
+        "before": [how(earlier) for earlier in before],
+        **how(run),
         "machine": first["machine"],
         "processes": first["processes"],
         "versions": first["versions"],
         "revision": first["revision"],
-        "validation": {k: best[k] for k in ("pesq", "si_sdr", "noisy_pesq", "noisy_si_sdr")},
         "scores": test_scores(model, tests),
         "segment_seconds": SEGMENT_SECONDS,
         "data": sources(config.data) if packed else [facts],
@@ -106,12 +120,16 @@ def main(arguments=None):
     parser.add_argument("run", type=Path, help="folder of a run")
     parser.add_argument("--name", required=True, help="name of the shipped weights")
     parser.add_argument(
+        "--before", type=Path, action="append", default=[], metavar="RUN", help="an earlier run"
+    )
+    parser.add_argument(
         "--test", nargs=3, action="append", default=[], metavar=("NAME", "CLEAN", "NOISY")
     )
     options = parser.parse_args(arguments)
     try:
         run = RunFolder(options.run)
-        story = provenance(run, options.test, load_weights(run.best))
+        before = [RunFolder(earlier) for earlier in options.before]
+        story = provenance(run, options.test, load_weights(run.best), before)
         folder = data_path("weights", must_exist=False)
         folder.mkdir(parents=True, exist_ok=True)
         for suffix, content in (

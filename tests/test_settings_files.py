@@ -22,10 +22,12 @@ def test_plans_of_results(path):
     plan = Plan.read(path)
     runs = plan.runs()
     assert len(runs) == 12
-    if (found := path.with_suffix(".csv")).is_file():
-        rows = read_results(found)
-        names = [(f"{row['kind']}-seed{row['seed']}", row["test"]) for row in rows]
-        assert names == [(name, test) for name in runs for test in plan.test]
+    if (results := path.with_suffix(".csv")).is_file():
+        rows = read_results(results)
+        found = [
+            (f"{row['kind']}-seed{row['seed']}", row["test"], row.get("without")) for row in rows
+        ]
+        assert found == [(name, *test) for name in runs for test in plan.tests()]
         steps = {config.steps for _, _, config in runs.values()}
         assert {row["steps"] for row in rows} == steps
 

@@ -76,6 +76,22 @@ def test_a_corpus_is_named_with_its_licence(tmp_path, monkeypatch):
     assert story["data"] == [facts["data"]] and story["scores"] == {}
 
 
+def test_the_runs_before_are_told_of(run, data, tmp_path, monkeypatch):
+    later = RunFolder(tmp_path / "later")
+    config = Config(data=str(data), start=str(run.best), seed=8)
+    rt.save_weights(rt.build_model("nano"), later.best)
+    later.begin(config, {"processes": 1, "data": {"name": "data", "licence": ""}})
+    row = {"step": 2, "best": True, "seconds": 360.0, "pesq": 1.5, "si_sdr": 1.0}
+    later.append("validation.jsonl", row | {"noisy_pesq": None, "noisy_si_sdr": 0.0})
+    monkeypatch.setenv("RWSA_DATA", str(tmp_path / "shipped"))
+    assert shipping.main([str(later.path), "--name", "n", "--before", str(run.path)]) == 0
+    story = json.loads((tmp_path / "shipped" / "weights" / "n.json").read_text())
+    assert (story["steps"], story["seed"], story["hours"]) == (2, 8, 0.1)
+    (earlier,) = story["before"]
+    assert (earlier["steps"], earlier["seed"], earlier["hours"]) == (9, 7, 0.9)
+    assert story["settings"]["start"] == "best.safetensors"
+
+
 def test_an_unfinished_run_is_refused_in_words(run, tmp_path, capsys):
     assert shipping.main([str(tmp_path / "none"), "--name", "n"]) == 2
     assert "no weights file" in capsys.readouterr().err
