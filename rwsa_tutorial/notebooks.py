@@ -15,6 +15,8 @@ from pathlib import Path
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET_WORDS = "An interactive part: run this cell in JupyterLab to use it."
 KEPT_CELL_METADATA = {"tags", "jupyter", "nbgrader"}
+THUMBNAIL = "thumbnail"  # the tag of the cell whose picture stands on the contents page
+THUMBNAIL_SIZE = 300, 190  # pixels at most, width and height
 
 
 def notebooks_in(places):
@@ -77,11 +79,49 @@ def packed(png):
     return smallest[1], smallest[0].getvalue()
 
 
+def thumbnail(notebook):
+    """The picture of the cell tagged "thumbnail", made small, as a Pillow image; None without one.
+
+    Raises ValueError when several cells have the tag, or when the one that has it shows no picture.
+    """
+    from PIL import Image
+
+    tagged = [c for c in notebook.cells if THUMBNAIL in c.metadata.get("tags", [])]
+    if not tagged:
+        return None
+    found = [
+        data
+        for output in tagged[0].get("outputs", [])
+        for kind, data in output.get("data", {}).items()
+        if kind in ("image/png", "image/jpeg")
+    ]
+    if len(tagged) > 1 or not found:
+        raise ValueError(
+            f"{len(tagged)} cells are tagged {THUMBNAIL!r}, and the first shows {len(found)} "
+            "pictures; tag one cell, which shows one"
+        )
+    picture = Image.open(io.BytesIO(base64.b64decode(found[0]))).convert("RGB")
+    picture.thumbnail(THUMBNAIL_SIZE, Image.Resampling.LANCZOS)
+    return picture
+
+
+def keep_thumbnail(path):
+    """Write thumbnails/NAME.png beside the notebook at `path`, if a cell of it is tagged."""
+    import nbformat
+
+    picture = thumbnail(nbformat.read(path, as_version=4))
+    if picture is not None:
+        target = Path(path).parent / "thumbnails" / f"{Path(path).stem}.png"
+        target.parent.mkdir(exist_ok=True)
+        picture.quantize(128).save(target, optimize=True)
+
+
 def run(path, timeout=600):
     """Execute the notebook at `path` in its own folder and write it back with its outputs.
 
-    timeout: seconds allowed for one cell. A cell that raises stops it with nbclient's
-    CellExecutionError, which shows the cell; the file is then left as it was.
+    The picture of a cell tagged "thumbnail" is kept for the contents page. timeout: seconds for one
+    cell. A cell that raises stops it with nbclient's CellExecutionError, which shows the cell; the
+    file is then left as it was.
     """
     import nbformat
     from nbclient import NotebookClient
@@ -97,6 +137,7 @@ def run(path, timeout=600):
         coalesce_streams=True,  # print by print or all at once: the kernel is not always the same
     ).execute()
     nbformat.write(tidy(notebook), path)
+    keep_thumbnail(path)
 
 
 def main(arguments=None):

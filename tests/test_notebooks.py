@@ -1,11 +1,14 @@
 """The notebooks keep the rules, and each rule catches the notebook that breaks it."""
 
+import re
+import shutil
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
 
 import notebook_gates
+import numpy as np
 import pytest
 import torch
 from notebook_definitions import (
@@ -15,9 +18,10 @@ from notebook_definitions import (
     defined_names,
     definitions,
 )
+from PIL import Image
 
 import rwsa_tutorial as rt
-from rwsa_tutorial.notebooks import WIDGET_VIEW, notebooks_in, run, tidy
+from rwsa_tutorial.notebooks import WIDGET_VIEW, notebooks_in, run, thumbnail, tidy
 
 BAD = Path(__file__).parent / "bad_notebooks"
 LESSONS = notebooks_in([NOTEBOOKS])
@@ -238,3 +242,96 @@ def test_tidy_takes_out_widget_state_and_timing():
 def test_a_place_without_notebooks_is_refused_in_words(tmp_path):
     with pytest.raises(FileNotFoundError, match="no folder with notebooks"):
         notebooks_in([tmp_path])
+
+
+# The contents page, notebooks/README.md
+
+
+def contents_problems(page, lessons):
+    """Where the contents page differs from the lessons: order, titles, times, pictures."""
+    rows = [row for row in page.splitlines() if row.startswith("| ![")]
+    if len(rows) != len(lessons):
+        yield f"{len(rows)} rows for {len(lessons)} lessons"
+    for row, path in zip(rows, lessons, strict=False):
+        notebook = notebook_gates.read(path)
+        text = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+        title = re.search(r"^# (.*)$", text, flags=re.MULTILINE).group(1)
+        time = re.search(r"\*\*Time:\*\* (.*?)\. ", text).group(1)
+        pictured = f"thumbnails/{path.stem}.png"
+        for words in (f"**[{title}]({path.name})**", f"*{time}*", f"]({pictured})"):
+            if words not in row:
+                yield f"{path.name}: {words} is not in its row"
+        shown = thumbnail(notebook)
+        if shown is None:
+            yield f"{path.name}: no cell is tagged as its thumbnail"
+        elif not (path.parent / pictured).is_file():
+            yield f"{path.name}: there is no {pictured}"
+        else:
+            kept = Image.open(path.parent / pictured).convert("RGB")
+            if kept.size != shown.size or np.abs(np.subtract(kept, shown, dtype=float)).mean() > 4:
+                yield f"{path.name}: {pictured} is not its picture; `make notebooks` makes it anew"
+
+
+CONTENTS = (NOTEBOOKS / "README.md").read_text()
+NUMBERED = [path for path in LESSONS if path.name[0].isdigit()]
+
+
+def test_the_contents_page_says_what_the_lessons_say():
+    assert list(contents_problems(CONTENTS, NUMBERED)) == []
+
+
+def test_the_readme_gives_the_times_of_the_contents_page():
+    readme = (NOTEBOOKS.parent / "README.md").read_text()
+    for path in NUMBERED:
+        row = next(row for row in CONTENTS.splitlines() if f"]({path.name})" in row)
+        minutes = " + ".join(re.findall(r"(\d+) minutes", row))
+        assert re.search(rf"\]\(notebooks/{path.name}\).*\| {re.escape(minutes)} min \|", readme)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("45 minutes to read", "40 minutes to read", "45 minutes to read"),
+        ("03_attention.png", "02_mamba_scan.png", "thumbnails/03_attention.png"),
+        ("a memory that selects", "a memory", "a memory that selects"),
+        ("| ![A training run", "| A training run", "10 rows for 11 lessons"),
+    ],
+)
+def test_a_contents_page_that_says_otherwise_is_caught(old, new, complaint):
+    assert old in CONTENTS
+    found = list(contents_problems(CONTENTS.replace(old, new), NUMBERED))
+    assert found and any(complaint in words for words in found)
+
+
+def test_a_thumbnail_of_another_picture_is_caught(tmp_path):
+    path = Path(shutil.copy(NUMBERED[0], tmp_path))
+    (tmp_path / "thumbnails").mkdir()
+    kept = tmp_path / "thumbnails" / f"{path.stem}.png"
+    shutil.copy(NOTEBOOKS / "thumbnails" / kept.name, kept)
+    row = next(row for row in CONTENTS.splitlines() if path.name in row)
+    assert list(contents_problems(row, [path])) == []
+    shutil.copy(NOTEBOOKS / "thumbnails" / f"{NUMBERED[1].stem}.png", kept)
+    assert "is not its picture" in "".join(contents_problems(row, [path]))
+
+
+def test_running_keeps_the_tagged_picture_only(tmp_path):
+    import nbformat
+
+    path = write_notebook(
+        tmp_path / "nn.ipynb",
+        "%matplotlib inline\nimport matplotlib.pyplot as plt\nplt.plot([1, 2]);",
+        "print('no picture')",
+    )
+    run(path)
+    assert not (tmp_path / "thumbnails").exists()
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[0].metadata["tags"] = ["thumbnail"]
+    nbformat.write(notebook, path)
+    run(path)
+    assert (tmp_path / "thumbnails" / "nn.png").is_file()
+    notebook.cells[1].metadata["tags"] = ["thumbnail"]
+    with pytest.raises(ValueError, match="2 cells are tagged"):
+        thumbnail(notebook)
+    notebook.cells[0].metadata["tags"] = []
+    with pytest.raises(ValueError, match="shows 0 pictures"):
+        thumbnail(notebook)
