@@ -928,7 +928,7 @@ def sharing_map(sets: dict, ax=None):
     fig, ax = _axes(ax, (9.5, 1.3 + 1.15 * deepest))
     for (path, level, block, _), (x, y) in at.items():
         if block == 0 and y > -1.5 * level:
-            name = f"{path}, level {level}"
+            name = f"{path}, level {level + 1}"  # as `network_map` counts
             ax.text(x - 0.42, y + 0.33, name, fontsize=9, ha="left", va="bottom")
     for name, number in letters.items():
         colour = SET_COLOURS[number % len(SET_COLOURS)]
@@ -968,7 +968,7 @@ def folding_map(frames: int = 5, bins: int = 3, ax=None):
     apart = 0.45  # between sequences, which do not see each other
     height = bins + apart * (bins - 1)
     panels = (
-        ("an image\n(B, C, T, F)", 0.0, 0.0),
+        ("a picture\n(B, C, T, F)", 0.0, 0.0),
         ("along time\n(B·F, T, C)", 0.0, apart),
         ("along frequency\n(B·T, F, C)", apart, 0.0),
     )
