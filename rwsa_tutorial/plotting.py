@@ -593,11 +593,11 @@ def network_map(here: str | None = None, ax=None):
     # The noisy magnitude is what the mask multiplies.
     _route(ax, [side("stft", 0, 1), (1.25, 4.75), (10.95, 4.75), side("mask_decoder", 0, 1)], MUTED)
     ax.text(6.05, 4.78, "noisy magnitude", ha="center", va="bottom", fontsize=8, color="#555555")
-    # The encoder's output is added behind both refinements.
-    _route(ax, [side("encoder", 0, 1), (2.6, 4.2), (9.6, 4.2), side("refine_mag", 0, 1)], MUTED)
-    _route(
-        ax, [side("encoder", 0, -1), (2.6, -0.25), (9.6, -0.25), side("refine_phase", 0, -1)], MUTED
-    )
+    # The encoder's output is added behind both refinements: on the arrows that leave them.
+    behind = (at["refine_mag"][0] + at["mask_decoder"][0]) / 2
+    for up, height, name in ((1, 4.2, "refine_mag"), (-1, -0.25, "refine_phase")):
+        end = (behind, at[name][1] + 0.04 * up)
+        _route(ax, [side("encoder", 0, up), (2.6, height), (behind, height), end], MUTED)
     ax.text(6.05, 4.23, "+ encoder output", ha="center", va="bottom", fontsize=8, color="#555555")
     ax.text(6.05, -0.28, "+ encoder output", ha="center", va="top", fontsize=8, color="#555555")
 
@@ -928,7 +928,7 @@ def sharing_map(sets: dict, ax=None):
     fig, ax = _axes(ax, (9.5, 1.3 + 1.15 * deepest))
     for (path, level, block, _), (x, y) in at.items():
         if block == 0 and y > -1.5 * level:
-            name = f"{path}, level {level}"
+            name = f"{path}, level {level + 1}"  # as `network_map` counts
             ax.text(x - 0.42, y + 0.33, name, fontsize=9, ha="left", va="bottom")
     for name, number in letters.items():
         colour = SET_COLOURS[number % len(SET_COLOURS)]
@@ -968,7 +968,7 @@ def folding_map(frames: int = 5, bins: int = 3, ax=None):
     apart = 0.45  # between sequences, which do not see each other
     height = bins + apart * (bins - 1)
     panels = (
-        ("an image\n(B, C, T, F)", 0.0, 0.0),
+        ("a picture\n(B, C, T, F)", 0.0, 0.0),
         ("along time\n(B·F, T, C)", 0.0, apart),
         ("along frequency\n(B·T, F, C)", apart, 0.0),
     )

@@ -234,6 +234,14 @@ def test_a_loss_below_zero_has_no_place_on_a_logarithmic_scale(last, shown):
     plt.close("all")
 
 
+def test_sharing_map_counts_levels_from_one_and_gives_equal_names_equal_letters():
+    places = [("down", 0), ("middle", 1), ("up", 0)]
+    _, ax = plotting.sharing_map({(*p, 0, a): p[1] for p in places for a in ("time", "frequency")})
+    words = [text.get_text() for text in ax.texts]
+    assert {"down, level 1", "up, level 1", "middle, level 2"} <= set(words)
+    assert words.count("A") == 4 and words.count("B") == 2
+
+
 def test_folding_map_keeps_each_point_and_marks_one_sequence_of_each_kind():
     fig, ax = plotting.folding_map(frames=4, bins=3)
     words = [text.get_text() for text in ax.texts]
