@@ -1121,7 +1121,7 @@ def deformed_taps(mag, offsets, frame, row, ax=None):
     moved = down[:, frame, row] * second, across[:, frame, row] * kilohertz
     ax[1].quiver(at_t, at_f, *moved, color="#56B4E9", width=0.008, **arrows)
     ax[1].plot(at_t + moved[0], at_f + moved[1], ".", color="#56B4E9", ms=9, label="with offsets")
-    ax[1].legend(loc="upper right", fontsize=8)
+    ax[1].legend(loc="upper right", fontsize=8, facecolor="#555555", labelcolor="white")
     ax[1].set(title="the nine taps of the marked pixel", ylabel="")
     return fig, ax
 
