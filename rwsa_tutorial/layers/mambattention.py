@@ -1,4 +1,4 @@
-"""The MambAttention block (notebook 04). Kuehne et al., arXiv 2507.00966; used in 2510.01958."""
+"""The MambAttention block (notebook 04). Kühne et al., arXiv 2507.00966; used in 2510.01958."""
 
 import torch
 from torch import nn
