@@ -769,7 +769,7 @@ def training_curves(rows, axes=None):
             axes[0].plot(*zip(*points, strict=True), color=colour, linewidth=width, label=name)
     axes[0].set(yscale="log", xlabel="step", title="terms of the loss")
     if losses:
-        axes[0].legend(fontsize=7, ncols=2)
+        axes[0].legend(fontsize=7, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.2))
     for ax, name in zip(axes[1:], ("pesq", "si_sdr"), strict=True):
         found = [row for row in rows if row.get(f"noisy_{name}") is not None]
         points = [(row["step"], row[name]) for row in found if row[name] is not None]
