@@ -20,13 +20,22 @@ from IPython.display import HTML, Image, display
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 WIDE = {"style": {"description_width": "initial"}, "layout": {"width": "26em"}}
+UNITS = {"db": "dB", "khz": "kHz", "hz": "Hz", "ms": "ms"}  # last parts of names
+
+
+def _label(name):
+    """A parameter's name in words, its unit in brackets: snr_db is "SNR (dB)"."""
+    *words, last = name.split("_")
+    if words and last in UNITS:
+        last = f"({UNITS[last]})"
+    return " ".join([*words, last]).replace("snr", "SNR")
 
 
 def _control(name: str, value):
     """A widget from what `slider` takes for one."""
     if isinstance(value, widgets.Widget):
         return value
-    label = name.replace("_", " ")
+    label = _label(name)
     if isinstance(value, bool):
         return widgets.Checkbox(value=value, description=label)
     if isinstance(value, (list, dict)):

@@ -287,3 +287,19 @@ def test_live_training_shows_the_run_and_its_example(tmp_path, monkeypatch):
         audio.write(folder / "example" / f"{name}.flac", np.ones(99) / 2, 16_000)
     callback(2, row)
     assert asked == [([row], []), ([row], ["noisy", "step 3", "step 20", "clean"])]
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("snr_db", "SNR (dB)"),
+        ("up_to_khz", "up to (kHz)"),
+        ("window_ms", "window (ms)"),
+        ("khz", "khz"),
+        ("second", "second"),
+        ("si_sdr", "si sdr"),
+    ],
+)
+def test_a_slider_is_labelled_in_words_with_its_unit(name, label):
+    panel = widgets.slider(lambda **values: None, **{name: (0, 3, 1, 2)})
+    assert panel.children[0].description == label
