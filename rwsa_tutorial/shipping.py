@@ -4,8 +4,9 @@
 
 writes data/weights/NAME.safetensors and NAME.json: what it was trained on and under which
 licences, for how long, by which command, and what it scores. Every figure is read or measured.
-RUN is the folder of a run; its best weights are shipped. A run that began with weights of others
-names them, the first one first: --before RUN --before RUN.
+RUN is the folder of a run; its best weights by validation are shipped, or with --last those at its
+end, since among many looks at few recordings the best is lucky. A run that began with weights of
+others names them, the first one first: --before RUN --before RUN.
 """
 
 import argparse
@@ -69,13 +70,14 @@ def without_folders(story):
     return ABSOLUTE.sub("", story) if isinstance(story, str) else story
 
 
-def how(run):
+def how(run, last=False):
     """How a run was made, as a dict; `settings` and `command` repeat it.
 
-    Steps and hours are those until its best weights. Raises ValueError where nothing is validated.
+    Steps, hours and validation are those of its best weights, or of the last ones. Raises
+    ValueError where nothing is validated.
     """
     config, starts = run.config(), run.starts()
-    kept = [row for row in run.rows("validation.jsonl") if row["best"]]
+    kept = [row for row in run.rows("validation.jsonl") if row["best"] or last]
     if not kept:
         raise ValueError(f"{run.path} has not been validated yet, so no weights are the best.")
     best = kept[-1]
@@ -90,19 +92,20 @@ def how(run):
     }
 
 
-def provenance(run, tests, model, before=()):
+def provenance(run, tests, model, before=(), last=False):
     """The story of a run as a dict.
 
     run: `RunFolder`. tests: as for `test_scores`. before: the runs whose weights it began with, the
-    first one first. Raises ValueError for a run without validation.
+    first one first. last: the model is that of the run's end, not its best; so are those before.
+    Raises ValueError for a run without validation.
     """
     config, first = run.config(), run.starts()[0]
     facts = first["data"]
     packed = isinstance(config.data, str) and (Path(config.data) / "index.json").is_file()
     return {
         "parameters": count_parameters(model),
-        "before": [how(earlier) for earlier in before],
-        **how(run),
+        "before": [how(earlier, last) for earlier in before],
+        **how(run, last),
         "machine": first["machine"],
         "processes": first["processes"],
         "versions": first["versions"],
@@ -122,6 +125,7 @@ def main(arguments=None):
     parser.add_argument(
         "--before", type=Path, action="append", default=[], metavar="RUN", help="an earlier run"
     )
+    parser.add_argument("--last", action="store_true", help="the last weights of all runs")
     parser.add_argument(
         "--test", nargs=3, action="append", default=[], metavar=("NAME", "CLEAN", "NOISY")
     )
@@ -129,11 +133,12 @@ def main(arguments=None):
     try:
         run = RunFolder(options.run)
         before = [RunFolder(earlier) for earlier in options.before]
-        story = provenance(run, options.test, load_weights(run.best), before)
+        weights = run.last if options.last else run.best
+        story = provenance(run, options.test, load_weights(weights), before, options.last)
         folder = data_path("weights", must_exist=False)
         folder.mkdir(parents=True, exist_ok=True)
         for suffix, content in (
-            ("safetensors", run.best.read_bytes()),
+            ("safetensors", weights.read_bytes()),
             ("json", (json.dumps(story, indent=1) + "\n").encode()),
         ):
             with whole_file(folder / f"{options.name}.{suffix}") as part:

@@ -92,6 +92,21 @@ def test_the_runs_before_are_told_of(run, data, tmp_path, monkeypatch):
     assert story["settings"]["start"] == "best.safetensors"
 
 
+def test_the_last_weights_are_shipped_when_asked_for(run, tmp_path, monkeypatch):
+    torch.manual_seed(5)
+    rt.save_weights(rt.build_model("nano"), run.last)
+    row = {"step": 12, "best": False, "seconds": 4320.0, "pesq": 1.0, "si_sdr": 2.0}
+    run.append("validation.jsonl", row | {"noisy_pesq": 1.0, "noisy_si_sdr": 5.0})
+    monkeypatch.setenv("RWSA_DATA", str(tmp_path / "shipped"))
+    for words, weights, steps in ((["--last"], run.last, 12), ([], run.best, 9)):
+        assert shipping.main([str(run.path), "--name", "n", *words]) == 0
+        shipped = tmp_path / "shipped" / "weights" / "n.safetensors"
+        assert shipped.read_bytes() == weights.read_bytes()
+        story = json.loads(shipped.with_suffix(".json").read_text())
+        assert (story["steps"], story["validation"]["si_sdr"] == 2.0) == (steps, steps == 12)
+    assert run.last.read_bytes() != run.best.read_bytes()
+
+
 def test_an_unfinished_run_is_refused_in_words(run, tmp_path, capsys):
     assert shipping.main([str(tmp_path / "none"), "--name", "n"]) == 2
     assert "no weights file" in capsys.readouterr().err
