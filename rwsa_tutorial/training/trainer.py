@@ -95,11 +95,11 @@ def train(config, run, resume=False, progress=True, callback=None, device=None):
     return folder.best
 
 
-def rate(config, step, epoch_steps):
+def rate(config, step, epoch_steps=None):
     """The learning rate of a step, counted from 0.
 
     It falls by epochs or along a half cosine, after a linear warm-up, which is repeated when the
-    U-Net joins the encoder and the decoders.
+    U-Net joins the encoder and the decoders. epoch_steps: steps in an epoch; a cosine needs none.
     """
     since = step if step < config.outer_steps else step - config.outer_steps
     warm = min((since + 1) / config.warmup, 1) if config.warmup else 1
