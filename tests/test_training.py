@@ -13,7 +13,7 @@ import yaml
 from small_runs import EXAMPLES, NETWORK, SMALL, pairs_of_a_second
 
 import rwsa_tutorial as rt
-from rwsa_tutorial import audio, cli, plotting, scoring
+from rwsa_tutorial import audio, cli, losses, plotting, scoring
 from rwsa_tutorial.corpora.packing import sounds
 from rwsa_tutorial.metrics import pesq
 from rwsa_tutorial.training import Config, NotFinite, RunFolder, overfit, train, trainer
@@ -63,6 +63,7 @@ def test_settings_survive_yaml_and_the_papers_recipe_is_the_default(tmp_path):
         ("lr: fast", "lr is 'fast'; it must be a number"),
         ("lr: 0", "lr is 0.0; it must be above 0"),
         ("ema: 1", "ema is 1.0; it must be from 0 below 1"),
+        ("keep_noise: 1", "keep_noise is 1.0; it must be from 0 below 1"),
         ("betas: [0.9]", "betas is [0.9]; it must be 2 numbers in brackets"),
         ("loss: 3", "loss is 3; it must be lines of `name: value`"),
         ("loss: {wave: -1}", "loss.wave is -1.0; a weight cannot be negative"),
@@ -293,6 +294,22 @@ def test_a_run_can_begin_with_the_weights_of_another(pairs, tmp_path):
         train(Config.of(other), tmp_path / "third", progress=False)
     with pytest.raises(FileNotFoundError, match="no weights are shipped for 'nona'"):
         train(Config.of({**again, "start": "nona"}), tmp_path / "fourth", progress=False)
+
+
+def test_noise_may_be_left_in_what_the_network_is_to_give(pairs, tmp_path, monkeypatch):
+    seen = []
+
+    def watch(output, mag, phase, wave):
+        seen.append(wave)
+        return losses.enhancement_losses(output, mag, phase, wave)
+
+    monkeypatch.setattr(trainer, "enhancement_losses", watch)
+    for share in (0, 0.25):
+        config = Config(**SMALL | {"data": pairs, "steps": 1, "keep_noise": share})
+        train(config, tmp_path / str(share), progress=False)
+    clean, noisy = examples(corpus_of(config), config, count=1)[0][0]
+    torch.testing.assert_close(seen[0][0], clean, rtol=0, atol=0)
+    torch.testing.assert_close(seen[1][0], 0.75 * clean + 0.25 * noisy)
 
 
 def test_the_rate_falls_and_warms_up_as_written():

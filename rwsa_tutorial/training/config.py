@@ -50,6 +50,7 @@ class Config:
     noise_tilt_db: float = 0.0
     second_noise: float = 0.0  # share of the examples with two noises
     rooms: float = 0.0  # share with speech in a simulated room, and with noise in one
+    keep_noise: float = 0.0  # share of the noise left in what the losses but "metric" compare with
     samples: int = 30_600  # of an example; 30 600 are 1.91 s, 256 frames
 
     # how long, and from which chance
@@ -109,7 +110,7 @@ class Config:
         for name, value in self.loss.items():
             if value < 0:
                 raise ValueError(f"loss.{name} is {value}; a weight cannot be negative.")
-        for name in ("ema", "second_noise", "rooms", "betas", "lr_decay"):
+        for name in ("ema", "second_noise", "rooms", "keep_noise", "betas", "lr_decay"):
             values, top = getattr(self, name), name in ("lr_decay", "second_noise", "rooms")
             for value in values if isinstance(values, tuple) else (values,):
                 if not 0 <= value <= 1 or (value == 1 and not top):

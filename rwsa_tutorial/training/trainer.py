@@ -212,9 +212,10 @@ class Trainer:
         with short:
             output = outer_output(self.model, *features) if outer else self.model(*features)
         mag, phase, spec = (x.float() for x in output)
-        clean_mag, clean_phase = analyse(clean)
-        terms = enhancement_losses((mag, phase, spec), clean_mag, clean_phase, clean)
+        goal = torch.lerp(clean, noisy, self.config.keep_noise)
+        terms = enhancement_losses((mag, phase, spec), *analyse(goal), goal)
         if self.critic:
+            clean_mag, _ = analyse(clean)
             self.critic.requires_grad_(False)
             terms["metric"] = metric_loss(self.critic(clean_mag, mag))
             with torch.no_grad():
