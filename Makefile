@@ -87,11 +87,12 @@ $(VENV)/.created:
 	@"$(PYTHON)" -m venv $(VENV)
 	@touch $@
 
+# --no-compile: Python compiles what it imports, which is a small part of what is installed.
 $(INSTALLED): pyproject.toml Makefile | $(VENV)/.created
 	@echo "Installing into $(VENV): one to several minutes the first time, about 1.5 GB (more with a GPU build of torch) ..."
-	@$(PY) -m pip install --quiet --disable-pip-version-check $(TORCH) || { \
+	@$(PY) -m pip install --no-compile --quiet --disable-pip-version-check $(TORCH) || { \
 		echo "$(TORCH) could not be installed. Is there a network? Is there a torch for $$($(PY) --version)? See README, Troubleshooting."; exit 1; }
-	@$(PY) -m pip install --quiet --disable-pip-version-check -e '.[dev]' || { \
+	@$(PY) -m pip install --no-compile --quiet --disable-pip-version-check -e '.[dev]' || { \
 		echo "The course could not be installed; pip says why above. README, Troubleshooting has the usual causes."; exit 1; }
 	@printf '%s' "$(CURDIR)" > $@
 	@echo "Installed."
