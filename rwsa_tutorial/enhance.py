@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from rwsa_tutorial import audio
 from rwsa_tutorial.features import HOP, SAMPLE_RATE, analyse, synthesise

@@ -5,7 +5,7 @@ import math
 import os
 from pathlib import Path
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from rwsa_tutorial.corpora.corpus import Pair
 from rwsa_tutorial.corpora.pairs import paired_files

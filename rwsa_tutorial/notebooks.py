@@ -8,12 +8,14 @@
 import argparse
 import base64
 import io
+import re
 import sys
 import time
 from pathlib import Path
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET_WORDS = "An interactive part: run this cell in JupyterLab to use it."
+PROGRESS = re.compile(r"\d%\|")  # tqdm's bar, in words
 KEPT_CELL_METADATA = {"tags", "jupyter", "nbgrader"}
 THUMBNAIL = "thumbnail"  # the tag of the cell whose picture stands on the contents page
 THUMBNAIL_SIZE = 300, 190  # pixels at most, width and height
@@ -37,8 +39,8 @@ def tidy(notebook):
     """Take out, in place, what differs from run to run or cannot be shown without a kernel.
 
     Widget states go (GitHub calls such a notebook invalid) and a widget's view becomes one plain
-    sentence; figures are packed smaller; of the metadata only the kernel, the language, and a
-    cell's tags stay. Returns the notebook.
+    sentence, a progress bar's nothing; figures are packed smaller; of the metadata only the kernel,
+    the language, and a cell's tags stay. Returns the notebook.
     """
     notebook.metadata = {
         "kernelspec": {
@@ -51,6 +53,8 @@ def tidy(notebook):
     for cell in notebook.cells:
         for name in set(cell.metadata) - KEPT_CELL_METADATA:
             del cell.metadata[name]
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not is_progress(output)]
         for output in cell.get("outputs", []):
             if WIDGET_VIEW in output.get("data", {}):
                 output.data = {"text/plain": WIDGET_WORDS}
@@ -58,6 +62,12 @@ def tidy(notebook):
                 kind, picture = packed(base64.b64decode(output.data.pop("image/png")))
                 output.data[kind] = base64.b64encode(picture).decode("ascii")
     return notebook
+
+
+def is_progress(output):
+    """Whether this output of a cell is a progress bar, which is of use only while it moves."""
+    data = output.get("data", {})
+    return WIDGET_VIEW in data and bool(PROGRESS.search(data.get("text/plain", "")))
 
 
 def packed(png):

@@ -21,7 +21,7 @@ from notebook_definitions import (
 from PIL import Image
 
 import rwsa_tutorial as rt
-from rwsa_tutorial.notebooks import WIDGET_VIEW, notebooks_in, run, thumbnail, tidy
+from rwsa_tutorial.notebooks import WIDGET_VIEW, WIDGET_WORDS, notebooks_in, run, thumbnail, tidy
 
 BAD = Path(__file__).parent / "bad_notebooks"
 LESSONS = notebooks_in([NOTEBOOKS])
@@ -237,6 +237,15 @@ def test_tidy_takes_out_widget_state_and_timing():
     tidy(notebook)
     assert "widgets" not in notebook.metadata
     assert notebook.cells[1].metadata == {"tags": ["kept"]}
+
+
+def test_a_progress_bar_leaves_nothing_and_a_slider_its_sentence(tmp_path):
+    bar = "from tqdm.auto import tqdm\nprint(*tqdm(range(2)))"
+    slider = "from ipywidgets import interact\ninteract(lambda n: print('10%'), n=(0, 3));"
+    run(path := write_notebook(tmp_path / "nn.ipynb", bar, slider))
+    cells = notebook_gates.read(path).cells
+    assert [output.output_type for output in cells[0].outputs] == ["stream"]
+    assert cells[1].outputs[0].data["text/plain"] == WIDGET_WORDS
 
 
 def test_a_place_without_notebooks_is_refused_in_words(tmp_path):

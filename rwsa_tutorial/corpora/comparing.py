@@ -4,7 +4,7 @@ import csv
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from .. import audio
 from ..features import SAMPLE_RATE

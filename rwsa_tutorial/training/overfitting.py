@@ -4,7 +4,7 @@ If it cannot, more data will not help: the fault is in the signal path, the loss
 """
 
 import torch
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ..features import analyse, gain
 from ..losses import WEIGHTS, enhancement_losses, total

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 import yaml
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from .. import inside
 from ..corpora import load_corpus
