@@ -83,7 +83,8 @@ def packed(png):
         return "image/png", png
     picture = picture.convert("RGB")
     few_colours, jpeg = io.BytesIO(), io.BytesIO()
-    picture.quantize(128, dither=Image.Dither.NONE).save(few_colours, "PNG", optimize=True)
+    few = {"method": Image.Quantize.MAXCOVERAGE, "dither": Image.Dither.NONE}  # rare colours stay
+    picture.quantize(128, **few).save(few_colours, "PNG", optimize=True)
     picture.save(jpeg, "JPEG", quality=82, optimize=True)
     smallest = min((jpeg, "image/jpeg"), (few_colours, "image/png"), key=lambda p: p[0].tell())
     return smallest[1], smallest[0].getvalue()

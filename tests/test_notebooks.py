@@ -1,5 +1,6 @@
 """The notebooks keep the rules, and each rule catches the notebook that breaks it."""
 
+import io
 import re
 import shutil
 import subprocess
@@ -7,10 +8,12 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import notebook_gates
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgb
 from notebook_definitions import (
     DEFINITIONS,
     NOTEBOOKS,
@@ -21,7 +24,16 @@ from notebook_definitions import (
 from PIL import Image
 
 import rwsa_tutorial as rt
-from rwsa_tutorial.notebooks import WIDGET_VIEW, WIDGET_WORDS, notebooks_in, run, thumbnail, tidy
+from rwsa_tutorial import plotting
+from rwsa_tutorial.notebooks import (
+    WIDGET_VIEW,
+    WIDGET_WORDS,
+    notebooks_in,
+    packed,
+    run,
+    thumbnail,
+    tidy,
+)
 
 BAD = Path(__file__).parent / "bad_notebooks"
 LESSONS = notebooks_in([NOTEBOOKS])
@@ -246,6 +258,19 @@ def test_a_progress_bar_leaves_nothing_and_a_slider_its_sentence(tmp_path):
     cells = notebook_gates.read(path).cells
     assert [output.output_type for output in cells[0].outputs] == ["stream"]
     assert cells[1].outputs[0].data["text/plain"] == WIDGET_WORDS
+
+
+def test_a_thin_line_beside_a_spectrogram_keeps_its_colour():
+    rng = np.random.default_rng(0)
+    picture = plt.get_cmap("magma")(np.kron(rng.random((30, 40)), np.ones((10, 10))))[..., :3]
+    picture[:100] = 1
+    picture[50, :], picture[60:62, :] = to_rgb(plotting.CLEAN), to_rgb(plotting.ENHANCED)
+    png = io.BytesIO()
+    plt.imsave(png, picture)
+    kind, small = packed(png.getvalue())
+    line = np.asarray(Image.open(io.BytesIO(small)).convert("RGB"))[50].mean(0) / 255
+    assert kind == "image/png" and len(small) < len(png.getvalue())
+    assert np.abs(line - to_rgb(plotting.CLEAN)).max() < 0.1
 
 
 def test_a_place_without_notebooks_is_refused_in_words(tmp_path):
