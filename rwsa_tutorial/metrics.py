@@ -166,3 +166,8 @@ def _pair(clean, enhanced):
             "scores need two aligned waves of equal length."
         )
     return tuple(audio.to_float(wave).astype(np.float64) for wave in (clean, enhanced))
+
+
+def shown(value, digits=2):
+    """A score as text, "1.44"; "–" where it is missing (None)."""
+    return "–" if value is None else f"{value:.{digits}f}"

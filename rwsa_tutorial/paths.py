@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import zlib
 from pathlib import Path
 
 
@@ -31,11 +32,20 @@ def short_name(text):
 
 @contextlib.contextmanager
 def whole_file(path):
-    """A path beside `path` to write to; renamed to `path` at the end, removed on any error."""
+    """A path beside `path` to write to; renamed to `path` at the end, removed on any error.
+
+    What was there before stays until the new file is whole and on the disk: a disk that fills up,
+    even as late as at closing, raises OSError and leaves the old file.
+    """
     path = Path(path)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    # short, so that whatever name the system takes for the file will do for its part as well
+    part = path.with_name(
+        f".{zlib.crc32(os.fsencode(path.name)):08x}.{os.getpid()}.part{path.suffix}"
+    )
     try:
         yield part
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
