@@ -6,7 +6,6 @@ each engine has been called, so compilation does not count. Memory is that of a 
 """
 
 import contextlib
-import csv
 import math
 import os
 import time
@@ -15,14 +14,13 @@ from functools import partial
 import torch
 from torch import nn
 
-from . import machine, scan
+from . import machine, scan, tables
 from .features import BINS, HOP, SAMPLE_RATE, analyse
 from .layers.attention import SelfAttention
 from .layers.mamba import MambaMixer
 from .layers.patch_embedding import PatchEmbedding
 from .losses import enhancement_losses, total
 from .model import VARIANTS, build_model, set_scan_backend
-from .paths import whole_file
 
 LOOP = "reference"  # the readable loop, to which the others are compared
 LARGEST_ERROR = 1e-4  # an engine that is further from float64 is wrong, not fast
@@ -510,10 +508,7 @@ def write_csv(path, rows, words=""):
     words: about the machine, repeated in each row. The file appears whole or not at all, and
     replaces an existing one.
     """
-    with whole_file(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(row | {"machine": words} for row in rows)
+    tables.write(path, COLUMNS, [row | {"machine": words} for row in rows])
 
 
 def _rounds(rows):

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from .metrics import is_finite
+
 
 def gains(rows, metric):
     """How much each recording gained by enhancement: enhanced - noisy.
@@ -11,7 +13,8 @@ def gains(rows, metric):
         metric: one of `metrics.METRICS`.
 
     Returns:
-        dict: file -> gain, in the rows' order; files that lack either score are left out.
+        dict: file -> gain, in the rows' order; files that lack either score, or where
+        one is infinite, are left out.
 
     Raises:
         ValueError: in words, where no file has both scores.
@@ -20,7 +23,7 @@ def gains(rows, metric):
     found = {
         file: after - scores[file, "noisy"]
         for (file, signal), after in scores.items()
-        if signal == "enhanced" and None not in (after, scores.get((file, "noisy")))
+        if signal == "enhanced" and is_finite(after) and is_finite(scores.get((file, "noisy")))
     }
     if not found:
         raise ValueError(f"no recording has {metric} both noisy and enhanced.")

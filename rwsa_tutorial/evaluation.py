@@ -1,19 +1,19 @@
 """Scores of many recordings: pairs of files, before and after enhancement."""
 
-import csv
 import math
 import os
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from rwsa_tutorial import tables
 from rwsa_tutorial.corpora.corpus import Pair
 from rwsa_tutorial.corpora.pairs import paired_files
 from rwsa_tutorial.enhance import enhance
-from rwsa_tutorial.metrics import METRICS, score
-from rwsa_tutorial.paths import whole_file
+from rwsa_tutorial.metrics import METRICS, PESQ_MISSING, is_finite, pesq_is_installed, score, shown
 
 SIGNALS = ("noisy", "enhanced")
+WORDS = ("file", "signal", "recordings", "network")  # the columns that hold no numbers
 
 
 def pair_folders(clean, noisy):
@@ -57,9 +57,14 @@ def evaluate(pairs, model=None, metrics=METRICS, *, problems=None, progress=True
     for pair in tqdm(as_pairs(pairs), desc="scoring", unit="pair", disable=not progress):
         try:
             rows += [{"file": pair.name} | row for row in _score(pair, model, metrics)]
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, MemoryError, RuntimeError) as error:
+            words = str(error)
+            if isinstance(error, (MemoryError, RuntimeError)):
+                if isinstance(error, RuntimeError) and "memory" not in words:  # as torch says it
+                    raise
+                words = f"too long for the memory there is ({words.splitlines()[0]})"
             where = str(pair.noisy if isinstance(pair.noisy, Path) else pair.clean)
-            words = str(error) if where in str(error) else f"{where}: {error}"
+            words = words if where in words else f"{where}: {words}"
             if problems is None:
                 raise ValueError(words) from error
             problems.append(words)
@@ -67,28 +72,33 @@ def evaluate(pairs, model=None, metrics=METRICS, *, problems=None, progress=True
 
 
 def summary(rows):
-    """Mean scores by signal, missing ones left out.
+    """Mean scores by signal, of the finite ones.
+
+    A missing score has no place in a mean, and an infinite one would leave nothing of the others:
+    the SI-SDR of a recording that equals the clean one, or has nothing in common with it.
 
     Args:
         rows: from `evaluate`.
 
     Returns:
-        dict: signal -> {"files": number of files, each score: (mean, how many were missing)};
-        the mean is None where every score is missing.
+        dict: signal -> {"files": number of files, each score: (mean, how many were left out)};
+        the mean is None where every score is left out.
     """
     result = {}
     for signal in [s for s in SIGNALS if any(row["signal"] == s for row in rows)]:
         chosen = [row for row in rows if row["signal"] == signal]
         result[signal] = {"files": len(chosen)}
         for name in _score_names(rows):
-            there = [row[name] for row in chosen if row[name] is not None]
+            there = [row[name] for row in chosen if is_finite(row[name])]
             mean = math.fsum(there) / len(there) if there else None
             result[signal][name] = (mean, len(chosen) - len(there))
     return result
 
 
 def table(rows, files=True):
-    """The rows and their means as text, one line each; a missing score reads "missing".
+    """The rows and their means as text, one line each; a missing score reads "–".
+
+    Notes below say what was left out of the means, and where PESQ is not installed.
 
     Args:
         rows: from `evaluate`.
@@ -97,16 +107,21 @@ def table(rows, files=True):
     names = _score_names(rows)
     lines = [["file", "signal", *names]]
     if files:
-        lines += [[r["file"], r["signal"], *(_number(r[name]) for name in names)] for r in rows]
+        lines += [[r["file"], r["signal"], *(shown(r[name], 3) for name in names)] for r in rows]
     notes = []
     for signal, means in summary(rows).items():
         count = means["files"]
-        lines.append([f"mean of {count}", signal, *(_number(means[name][0]) for name in names)])
-        notes += [
-            f"{name} is missing for {missing} of {count} {signal} files, left out of the mean."
-            for name in names
-            if (missing := means[name][1])
-        ]
+        lines.append([f"mean of {count}", signal, *(shown(means[name][0], 3) for name in names)])
+        for name in names:
+            scores = [row[name] for row in rows if row["signal"] == signal]
+            missing = scores.count(None)
+            infinite = means[name][1] - missing
+            notes += [
+                f"{name} is {what} for {number} of {count} {signal} files, left out of the mean."
+                for what, number in (("missing", missing), ("infinite", infinite))
+                if number
+            ]
+    notes += pesq_note(rows)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     texts = [
         "  ".join(
@@ -118,24 +133,38 @@ def table(rows, files=True):
     return "\n".join([*texts, *notes])
 
 
+def pesq_note(rows):
+    """[what to do], where every PESQ of these rows is missing because it is not installed."""
+    lacking = rows and all(row.get("pesq", 0) is None for row in rows)
+    return [f"{PESQ_MISSING}."] if lacking and not pesq_is_installed() else []
+
+
 def write_csv(path, rows):
     """Write the rows as CSV, a line a row; a missing score is an empty cell.
 
     The file appears whole or not at all, and replaces an existing one.
     """
-    with whole_file(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ["file", "signal", *_score_names(rows)])
-        writer.writeheader()
-        writer.writerows(rows)
+    words = [name for name in WORDS if any(name in row for row in rows)]
+    columns = [*words[:2], *_score_names(rows), *words[2:]]
+    tables.write(path, columns, rows)
 
 
 def read_csv(path):
-    """The rows that `write_csv` wrote, missing scores as None."""
-    with open(path, newline="", encoding="utf-8") as file:
-        return [
-            {k: v if k in ("file", "signal") else float(v) if v else None for k, v in row.items()}
-            for row in csv.DictReader(file)
+    """The rows that `write_csv` wrote, missing scores as None.
+
+    Raises ValueError, with the file's name, for another table.
+    """
+    try:
+        rows = [
+            {k: v or None if k in WORDS else float(v) if v else None for k, v in row.items()}
+            for row in tables.read(path)
         ]
+    except ValueError as error:
+        words = str(error)
+        raise ValueError(words if str(path) in words else f"{path}: {words}.") from None
+    if not all({"file", "signal"} <= set(row) for row in rows):
+        raise ValueError(f"{path} holds no scores: its columns are no file and signal.")
+    return rows
 
 
 def as_pairs(pairs):
@@ -166,7 +195,3 @@ def _score(pair, model, metrics):
 
 def _score_names(rows):
     return [name for name in METRICS if any(name in row for row in rows)]
-
-
-def _number(value):
-    return "missing" if value is None else f"{value:.3f}"

@@ -6,6 +6,7 @@ definitions the noisy recordings of DNS 2020 (150 pairs without reverberation) g
 entry in arXiv 2510.01958, Table 1.
 """
 
+import itertools
 import warnings
 
 import numpy as np
@@ -19,6 +20,14 @@ SSNR_FRAME = 480
 SSNR_HOP = 120
 SSNR_RANGE_DB = (-10.0, 35.0)
 STOI_FRAME = 512  # a little over one frame of pystoi, which cannot do with less
+# PESQ's C code has room for 50 utterances and looks for no more room. Its windows have 64 samples;
+# an utterance and the pause after it take 46 + 51 of them at least, and the file is padded by 150:
+# no shorter wave has more than 50, whatever is in it.
+PESQ_LONGEST = (50 * (46 + 51) - 150) * 64  # 18.8 s
+PESQ_PIECE = 12 * SCORE_RATE  # about the length that PESQ is meant for
+PESQ_MISSING = (
+    "PESQ is not installed, so its scores are missing: `pip install pesq`, which needs a C compiler"
+)
 
 
 def score(clean, enhanced, sample_rate, metrics=METRICS):
@@ -49,18 +58,47 @@ def score(clean, enhanced, sample_rate, metrics=METRICS):
 def pesq(clean, enhanced):
     """Wide-band PESQ (ITU-T P.862.2) at 16 kHz, by the `pesq` package: 1.04 (bad) to 4.64.
 
+    The package crashes, and Python with it, on more than 50 utterances. So a wave over 18.8 s,
+    where that begins to be possible, is cut into pieces of about 12 s, each cut in the quietest
+    place of the clean wave within 3 s; the score is the mean of theirs, weighted by length,
+    without those that have none. It is near that of the whole, not equal to it: of 28 s of noisy
+    speech 0.06 higher (0.02 to 0.10).
+
     Args:
         clean, enhanced: (n,) at 16 kHz.
 
     Returns:
         float, or None where PESQ finds no speech, fails on a clip under about 1/4 s, or is not
-        installed.
+        installed (of which a warning tells).
     """
     clean, enhanced = _pair(clean, enhanced)
+    package = _pesq_package()
+    if not package:
+        warnings.warn(PESQ_MISSING + ".", stacklevel=2)
+        return None
+    values, lengths = [], []
+    for start, stop in itertools.pairwise(pesq_edges(clean)):
+        value = _pesq_of_piece(package, clean[start:stop], enhanced[start:stop])
+        if value is not None:
+            values.append(value)
+            lengths.append(stop - start)
+    return float(np.average(values, weights=lengths)) if values else None
+
+
+def pesq_is_installed():
+    """Whether `pesq` can score here, or is None everywhere."""
+    return _pesq_package() is not None
+
+
+def _pesq_package():
     try:
         import pesq as package
     except ImportError:
         return None
+    return package
+
+
+def _pesq_of_piece(package, clean, enhanced):
     # The package divides by the level and stumbles over the NaN where there is none.
     if not clean.any() or not enhanced.any():
         return None
@@ -69,6 +107,21 @@ def pesq(clean, enhanced):
     except package.PesqError:
         return None
     return value if np.isfinite(value) else None
+
+
+def pesq_edges(clean):
+    """Where `pesq` cuts this wave (n,): [0, ..., n]; nowhere up to 18.8 s."""
+    n = len(clean)
+    if n <= PESQ_LONGEST:
+        return [0, n]
+    count, reach, hush = -(-n // PESQ_PIECE), 3 * SCORE_RATE, SCORE_RATE // 10
+    edges = [0]
+    for i in range(1, count):
+        first = i * n // count - reach
+        energy = np.cumsum(clean[first : first + 2 * reach] ** 2)
+        quietest = np.argmin(energy[hush:] - energy[:-hush])
+        edges.append(first + int(quietest) + hush // 2)
+    return [*edges, n]
 
 
 def ssnr(clean, enhanced):
@@ -134,7 +187,7 @@ def si_sdr(clean, enhanced):
 
     Returns:
         float, or None if either signal is silent. Identical signals give +infinity, orthogonal
-        ones -infinity.
+        ones -infinity; means leave these out (see `evaluation.summary`).
     """
     clean, enhanced = _pair(clean, enhanced)
     if not clean.any() or not enhanced.any():
@@ -171,3 +224,8 @@ def _pair(clean, enhanced):
 def shown(value, digits=2):
     """A score as text, "1.44"; "–" where it is missing (None)."""
     return "–" if value is None else f"{value:.{digits}f}"
+
+
+def is_finite(value):
+    """Whether a score counts in a mean: neither missing (None) nor infinite."""
+    return value is not None and bool(np.isfinite(value))

@@ -1,15 +1,10 @@
 """Scores in processes of their own: PESQ takes time, and nobody should wait for it."""
 
-import multiprocessing
-import os
-import signal
-import threading
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+import warnings
 
 import numpy as np
 
-from . import metrics
+from . import metrics, processes
 
 LEVEL = 0.9  # of full scale: PESQ rounds to 16 bit
 
@@ -17,14 +12,16 @@ LEVEL = 0.9  # of full scale: PESQ rounds to 16 bit
 class Scorer:
     """PESQ in worker processes. Close it, or use it in a `with` block.
 
-    The workers are started anew (never forked, since a fork of a process that has used OpenMP may
-    hang) and import NumPy and the score alone. They end with the process that started them, even
-    when it is killed.
+    The workers import NumPy and the score alone. They end with the process that started them, even
+    when it is killed. Where PESQ is not installed, a warning says so, and every score is missing.
+
+    Raises ValueError, in words, when no processes can be started here.
     """
 
     def __init__(self, workers=1):
-        context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(workers, context, end_with_parent)
+        if not metrics.pesq_is_installed():
+            warnings.warn(metrics.PESQ_MISSING + ".", stacklevel=2)
+        self._pool = processes.pool(workers, "processes that compute PESQ")
 
     def __enter__(self):
         return self
@@ -33,22 +30,20 @@ class Scorer:
         self.close()
 
     def submit(self, clean, enhanced):
-        """Begin to score one pair of waves (n,) at 16 kHz, any level; returns its `Future`."""
-        return self._pool.submit(pesq, np.asarray(clean), np.asarray(enhanced))
+        """Begin to score one pair of waves (n,) at 16 kHz, any level; returns its `Future`.
+
+        Raises ValueError when the workers could not start or were killed.
+        """
+        with processes.told("a process that computes PESQ"):
+            return self._pool.submit(pesq, np.asarray(clean), np.asarray(enhanced))
 
     def results(self, futures):
         """The scores of these futures, in order: float, or None where PESQ has no answer.
 
         Raises ValueError when the workers could not start or were killed.
         """
-        try:
+        with processes.told("a process that computes PESQ"):
             return [future.result() for future in futures]
-        except BrokenProcessPool:
-            raise ValueError(
-                "a process that computes PESQ ended by itself. If this is your own script, begin "
-                'it with `if __name__ == "__main__":`, as every script that starts processes must; '
-                "otherwise look for a lack of memory."
-            ) from None
 
     def close(self):
         """End the workers; what was not begun is dropped."""
@@ -56,21 +51,10 @@ class Scorer:
 
 
 def pesq(clean, enhanced):
-    """`metrics.pesq` of waves of any level; None also for NaN or infinity."""
+    """`metrics.pesq` of waves of any level; None also for NaN or infinity, and without a word."""
     if not (np.isfinite(clean).all() and np.isfinite(enhanced).all()):
         return None
     peak = max(np.abs(clean).max(), np.abs(enhanced).max())
-    if not peak:
+    if not peak or not metrics.pesq_is_installed():
         return None
     return metrics.pesq(clean * (LEVEL / peak), enhanced * (LEVEL / peak))
-
-
-def end_with_parent():
-    """In a process that was started by another: end as soon as that one has, even by a kill."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
-    threading.Thread(target=_wait_for_the_end, daemon=True).start()
-
-
-def _wait_for_the_end():
-    multiprocessing.parent_process().join()
-    os._exit(1)

@@ -18,6 +18,7 @@ from pathlib import Path
 from .corpora.packing import minutes
 from .enhance import SEGMENT_SECONDS
 from .evaluation import evaluate, pair_folders, summary
+from .metrics import METRICS
 from .model import count_parameters
 from .paths import data_path, whole_file
 from .training.folder import RunFolder
@@ -47,12 +48,19 @@ def sources(data):
 
 
 def test_scores(model, tests):
-    """name -> {"files", "noisy", "enhanced"} with mean scores; tests: (name, clean, noisy)."""
+    """name -> {"files", "noisy", "enhanced"} with mean scores; tests: (name, clean, noisy).
+
+    A mean is None where no file has the score.
+    """
     result = {}
     for name, clean, noisy in tests:
         means = summary(evaluate(pair_folders(clean, noisy), model))
         result[name] = {"files": means["noisy"]["files"]} | {
-            signal: {k: round(v[0], 3) for k, v in row.items() if k != "files"}
+            signal: {
+                name: None if mean is None else round(mean, 3)
+                for name in METRICS
+                for mean, _ in [row[name]]
+            }
             for signal, row in means.items()
         }
     return result

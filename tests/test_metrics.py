@@ -1,6 +1,8 @@
 """The scores, against independent formulations and against published figures."""
 
+import itertools
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rwsa_tutorial import audio, metrics
+from rwsa_tutorial.scoring import Scorer
 
 EVAL = Path(os.environ.get("RWSA_EVAL") or Path(__file__).resolve().parents[2] / "shared" / "eval")
 # set -> mean PESQ, SSNR, ESTOI, SI-SDR of its noisy recordings
@@ -185,3 +188,73 @@ def test_what_cannot_be_scored_is_said(clean, enhanced, words):
         metrics.score(clean, enhanced, 16_000)
     with pytest.raises(ValueError, match="'stoi'; choose from pesq"):
         metrics.score(np.ones(10), np.ones(10), 16_000, metrics=("stoi",))
+
+
+def bursts(seconds, on, period, seed=0):
+    """Noise that comes and goes, (n,): `on` out of `period` of PESQ's windows of 64 samples."""
+    n = round(16_000 * seconds)
+    wave = np.random.default_rng(seed).normal(size=n) / 10
+    return wave * (np.arange(n) % (64 * period) < 64 * on)
+
+
+def test_long_speech_is_scored_in_pieces_and_nothing_ends_the_process():
+    # 48 utterances, as close to each other as they can be; twice as long, for which the package has
+    # no room: in a process of its own, which it would end
+    densest = bursts(metrics.PESQ_LONGEST / 16_000, 48, 100)
+    longer = bursts(36, 48, 101)
+    longer[: 9 * 16_000] = 0  # the first piece has no speech, so it has no say
+    assert len(densest) == metrics.PESQ_LONGEST
+    waves = [(wave, noisy(wave, 0.01)) for wave in (densest, longer)]
+    with Scorer(1) as scorer:
+        got = scorer.results([scorer.submit(*pair) for pair in waves])
+    assert got[0] == pytest.approx(pesq_package.pesq(16_000, *waves[0], "wb"), abs=0.02)
+    edges = metrics.pesq_edges(longer)
+    assert len(edges) == 4
+    scores = [metrics.pesq(*(x[a:b] for x in waves[1])) for a, b in itertools.pairwise(edges)]
+    assert scores[0] is None
+    expected = np.average(scores[1:], weights=np.diff(edges)[1:])
+    assert metrics.pesq(*waves[1]) == pytest.approx(expected, abs=1e-6)
+    assert got[1] == pytest.approx(expected, abs=0.02)  # scored at another level
+
+
+@settings(deadline=None, max_examples=20)
+@given(n=st.integers(metrics.PESQ_LONGEST + 1, 3_000_000), seed=st.integers(0, 99))
+def test_pieces_are_never_too_long_for_pesq_nor_too_short(n, seed):
+    wave = np.random.default_rng(seed).normal(size=n).cumsum()
+    edges = metrics.pesq_edges(wave)
+    assert edges[0] == 0 and edges[-1] == n
+    assert min(np.diff(edges)) >= 16_000 and max(np.diff(edges)) <= metrics.PESQ_LONGEST
+    assert metrics.pesq_edges(wave[: metrics.PESQ_LONGEST]) == [0, metrics.PESQ_LONGEST]
+
+
+def test_speech_is_cut_in_its_pauses():
+    wave = speechlike(40) + 1.0
+    for second in (11.5, 21.0, 28.2):
+        wave[round(16_000 * second) :][:3200] = 0
+    edges = np.array(metrics.pesq_edges(wave)) / 16_000
+    assert np.allclose(edges, [0, 11.6, 21.1, 28.3, 40], atol=0.06)
+
+
+def test_without_the_package_pesq_is_missing_and_that_is_said(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pesq", None)
+    clean = speechlike()
+    with pytest.warns(UserWarning, match="PESQ is not installed.*pip install pesq"):
+        scores = metrics.score(clean, noisy(clean), 16_000)
+    assert scores.pop("pesq") is None
+    assert np.isfinite(list(scores.values())).all()
+
+
+def test_workers_without_the_package_have_no_scores(monkeypatch, tmp_path):
+    (tmp_path / "pesq.py").write_text("raise ImportError")
+    monkeypatch.syspath_prepend(tmp_path)  # processes that are started take it over
+    monkeypatch.delitem(sys.modules, "pesq")
+    clean = speechlike()
+    with pytest.warns(UserWarning, match="PESQ is not installed") as told, Scorer(1) as scorer:
+        assert scorer.results([scorer.submit(clean, noisy(clean))]) == [None]
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize(("value", "text"), [(None, "–"), (1.234, "1.23"), (np.inf, "inf")])
+def test_what_is_shown_of_a_score_and_what_counts(value, text):
+    assert metrics.shown(value) == text
+    assert metrics.is_finite(value) == (text == "1.23")

@@ -1,12 +1,11 @@
 """Are these really different domains? Corpora measured, in tables, a figure and CSV."""
 
-import csv
 from dataclasses import dataclass
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from .. import audio
+from .. import audio, tables
 from ..features import SAMPLE_RATE
 from ..paths import whole_file
 from . import measures
@@ -139,7 +138,7 @@ def table(descriptions):
         cells = []
         for description, values in zip(descriptions, summaries, strict=True):
             mean, sd, missing = values[name]
-            cells.append("missing" if mean is None else f"{mean:.1f} ± {sd:.1f}")
+            cells.append("–" if mean is None else f"{mean:.1f} ± {sd:.1f}")
             if missing and mean is not None:
                 count = len(description.rows)
                 notes.append(f"{words}: missing for {missing} of {count} in {description.name}.")
@@ -152,11 +151,8 @@ def write_csv(path, descriptions):
 
     The file appears whole or not at all, and replaces an existing one.
     """
-    with whole_file(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ["corpus", "split", "file", "seconds", *MEASURES])
-        writer.writeheader()
-        for d in descriptions:
-            writer.writerows({"corpus": d.name, "split": d.split} | row for row in d.rows)
+    rows = [{"corpus": d.name, "split": d.split} | row for d in descriptions for row in d.rows]
+    tables.write(path, ["corpus", "split", "file", "seconds", *MEASURES], rows)
 
 
 def compare(corpora, split="test", limit=None, progress=True, draws=500):

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import audio
+from .. import audio, tables
 from .fetching import say
 from .mixing import loudness
 
@@ -157,6 +157,7 @@ def read_recipe(path, lengths):
             say(f"{path} does not say which channel of the noise was taken: it is the first here.")
         for line, row in enumerate(reader, 2):
             try:
+                row = {column: tables.plain(text) for column, text in row.items()}
                 speaker, name = row["speaker"], row["speech_file"]
                 first, end = int(row["speech_start"]), int(row["speech_end"])
                 start, stop, _ = slice(first, end).indices(lengths[speaker, name])

@@ -17,8 +17,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .. import audio
-from ..paths import whole_file
+from .. import audio, tables
 from . import ears_mixing
 from .corpus import Corpus, Pair
 from .ears_mixing import COLUMNS, RATE, SAMPLE_RATE, Noise
@@ -278,10 +277,7 @@ def _mix(folder, split, takes, speech, noise):
                 )
             file.write(json.dumps(made) + "\n")
             rows += made
-    with whole_file(table) as part, open(part, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
+    tables.write(table, COLUMNS, rows)
 
 
 def _read_journal(path, plan):
@@ -309,18 +305,17 @@ def _made(folder):
 
 
 def _pairs(folder, split):
-    with open(folder / f"{split}.csv", newline="", encoding="utf-8") as file:
-        return tuple(
-            Pair(
-                row["id"],
-                _file(folder, split, "clean", row),
-                _file(folder, split, "noisy", row),
-                {
-                    "voice": row["speaker"],
-                    "snr_db": float(row["snr_dB"]),
-                    "noise": row["noise_file"],
-                    "speech": row["speech_file"],
-                },
-            )
-            for row in csv.DictReader(file)
+    return tuple(
+        Pair(
+            row["id"],
+            _file(folder, split, "clean", row),
+            _file(folder, split, "noisy", row),
+            {
+                "voice": row["speaker"],
+                "snr_db": float(row["snr_dB"]),
+                "noise": row["noise_file"],
+                "speech": row["speech_file"],
+            },
         )
+        for row in tables.read(folder / f"{split}.csv")
+    )

@@ -5,13 +5,14 @@ is trained with several seeds, and the table keeps every run. A script of your o
 `sweep` must begin with ``if __name__ == "__main__":``, since it starts processes.
 """
 
-import csv
 import itertools
+import math
 import multiprocessing
+import reprlib
 import shutil
 import statistics
 import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,20 +20,24 @@ import torch
 import yaml
 from tqdm.auto import tqdm
 
-from .. import inside
+from .. import digests, inside, tables
 from ..corpora import load_corpus
 from ..corpora.pairs import evenly
-from ..evaluation import evaluate, read_csv, summary, write_csv
-from ..metrics import METRICS
+from ..evaluation import pesq_note, read_csv, summary
+from ..metrics import METRICS, shown
 from ..model import count_parameters
 from ..paths import short_name, whole_file
-from ..scoring import end_with_parent
+from ..processes import ENDED, end_with_parent
+from ..scoreboard import Task, is_done, score_all
 from ..weights import load_weights
-from .config import Config
-from .folder import RunFolder
+from .config import Config, differences
+from .folder import HARMLESS, RunFolder
 from .trainer import train
 
 POLL = 0.5  # seconds between two looks at how far the runs are
+MOST_RUNS = 1000  # of a plan; a slip in a grid makes more than anybody can train
+LONGEST_NAME = 200  # bytes of a kind's name; systems take 255 for a folder
+NAMES = ("kind", "test", "without", "settings", "recordings", "network")  # columns of words
 PARTS = (
     "has base (settings), kinds (a name, then its settings) or grid (a setting, then a list of "
     "values), seeds (a list), test (a corpus, or a list), pairs (how many of each), and without "
@@ -75,21 +80,52 @@ class Plan:
             ("without", list),
         ):
             if not isinstance(getattr(self, name), kind):
-                raise ValueError(f"{name} is {getattr(self, name)!r}; a plan {PARTS}.")
+                value = reprlib.repr(getattr(self, name))
+                raise ValueError(f"{name} is {value}; a plan {PARTS}.")
         if bool(self.kinds) == bool(self.grid):
             raise ValueError("a plan has either kinds (each with its settings) or a grid.")
-        if self.pairs is not None and not (isinstance(self.pairs, int) and self.pairs > 0):
+        if self.pairs is not None and not (_is_whole(self.pairs) and self.pairs > 0):
             raise ValueError(f"pairs is {self.pairs!r}; it must be a whole number above 0.")
         if not self.seeds or not self.test:
             empty = "test" if self.seeds else "seeds"
             raise ValueError(f"{empty} is empty; a plan {PARTS}.")
-        if unknown := set(self.without) - set(inside.SILENCED):
+        if unknown := [part for part in self.without if part not in inside.SILENCED]:
             raise ValueError(f"without has {', '.join(map(str, unknown))}; a plan {PARTS}.")
+        for seed in self.seeds:
+            if not _is_whole(seed) or not 0 <= seed < 2**63:
+                raise ValueError(f"seed {reprlib.repr(seed)} is no whole number from 0 on.")
+        self.test = [str(test) for test in self.test]
+        # each has its own file of scores, called by it, in a run's folder
+        _each_once("seed", self.seeds)
+        _each_once("test", [short_name(test) for test in self.test])
+        self.kinds = self._named_kinds()
+        self.runs()
+
+    def _named_kinds(self):
+        """The kinds, or every combination of the grid, by name; few enough, and to be folders."""
+        for name, values in self.grid.items():
+            if not isinstance(values, list) or not values:
+                raise ValueError(f"{name} in grid is {reprlib.repr(values)}; give it a list.")
+        kinds = math.prod(map(len, self.grid.values())) if self.grid else len(self.kinds)
+        if kinds * len(self.seeds) > MOST_RUNS:
+            raise ValueError(
+                f"this plan has {kinds * len(self.seeds)} runs; more than {MOST_RUNS} are surely "
+                "not meant."
+            )
         if self.grid:
             combinations = itertools.product(*self.grid.values())
             rows = [dict(zip(self.grid, values, strict=True)) for values in combinations]
-            self.kinds = {",".join(f"{k}={v}" for k, v in row.items()): row for row in rows}
-        self.runs()
+            named = [(",".join(f"{k}={v}" for k, v in row.items()), row) for row in rows]
+        else:
+            named = [(str(name), settings) for name, settings in self.kinds.items()]
+        _each_once("kind", [name for name, _ in named])
+        for name, settings in named:
+            _check_name(name)
+            if not isinstance(settings, dict | None):
+                raise ValueError(f"kind {name} is {reprlib.repr(settings)}; give it settings.")
+            if "seed" in (settings or {}):
+                raise ValueError(f"kind {name} sets the seed, for which a plan has seeds.")
+        return dict(named)
 
     @classmethod
     def read(cls, path):
@@ -107,7 +143,7 @@ class Plan:
             if "base" not in plan:
                 raise ValueError(f"base is missing; a plan {PARTS}.")
             return cls(**plan)
-        except (ValueError, yaml.YAMLError) as error:
+        except (ValueError, yaml.YAMLError, RecursionError) as error:
             raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
 
     def tests(self):
@@ -115,9 +151,9 @@ class Plan:
 
         Raises ValueError for an unknown corpus.
         """
-        found = {name: load_corpus(name).pairs("test") for name in map(str, self.test)}
+        found = {name: load_corpus(name).pairs("test") for name in self.test}
         tests = {(name, None): evenly(p, self.pairs or len(p)) for name, p in found.items()}
-        first = str(self.test[0])
+        first = self.test[0]
         return tests | {(first, part): tests[first, None] for part in self.without}
 
     def runs(self):
@@ -128,6 +164,10 @@ class Plan:
             for seed in self.seeds
         }
 
+    def settings(self, kind, seed):
+        """What the plan says of a run, by which its digest is made: base, kind and seed."""
+        return [self.base, self.kinds[kind] or {}, seed]
+
     def _config(self, settings, seed):
         changes = [f"{name}={yaml.safe_dump(value)}" for name, value in settings.items()]
         return Config.of(self.base).changed([*changes, f"seed={seed}"])
@@ -135,6 +175,10 @@ class Plan:
 
 def sweep(plan, folder, jobs=1, device=None, progress=True):
     """Train and score every run of a plan; what is done already is not done again.
+
+    Done is what has the plan's settings and steps, and scores that its last weights got on the test
+    pairs as they are now: what the files hold is compared. Other scores are made again; a folder
+    with a run of other settings is refused.
 
     The last weights of a run are scored, not the best: choosing by validation would favour the
     kind that was lucky there.
@@ -151,14 +195,17 @@ def sweep(plan, folder, jobs=1, device=None, progress=True):
     Returns:
         list of dict, a row for each run and test: "kind", "seed", "test", "without" (None where
         nothing is silenced; only if the plan has some), the settings of a grid, "steps",
-        "parameters", "files", each score of the enhanced recordings, and "noisy_..." ones.
+        "parameters", "files", each score of the enhanced recordings, "noisy_..." ones, and digests
+        of what they come from: "settings" (of what the plan says of the run), "recordings" and
+        "network".
 
     Raises:
         ValueError: in words, with the names of the runs that failed; the others are done first.
     """
     folder, runs = Path(folder), plan.runs()
     tests = plan.tests()  # better told now than after an hour
-    todo = [n for n in runs if not all(_scores(folder / n, *test).is_file() for test in tests)]
+    recordings = {test: digests.of_pairs(some) for test, some in tests.items()}
+    todo = [n for n, run in runs.items() if not _is_done(folder / n, run[2], tests, recordings)]
     running, failed, total = {}, [], sum(config.steps for _, _, config in runs.values())
     far = {name: run[2].steps for name, run in runs.items() if name not in todo}  # steps done
     with tqdm(total=total, desc="sweep", unit="step", disable=not progress) as bar:
@@ -198,34 +245,74 @@ def table(rows):
         for name in METRICS:
             scores = [row[name] for row in some if row[name] is not None]
             spread = f" ± {statistics.stdev(scores):.3f}" if len(scores) > 1 else ""
-            line += f"{f'{statistics.fmean(scores):.3f}{spread}' if scores else 'missing':>16}"
+            mean = statistics.fmean(scores) if scores else None
+            line += f"{shown(mean, 3) + spread:>16}"
         lines.append(line)
-    return "\n".join(lines)
+    return "\n".join([*lines, *pesq_note(rows)])
 
 
 def write_results(path, rows):
     """The rows of `sweep` as CSV; whole, or not at all."""
-    with whole_file(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    tables.write(path, list(rows[0]), rows)
 
 
 def read_results(path):
-    """The rows of a CSV of `sweep`; what looks like a number is one (None if it is missing)."""
-    with open(path, newline="", encoding="utf-8") as file:
-        return [{k: yaml.safe_load(v) for k, v in row.items()} for row in csv.DictReader(file)]
+    """The rows of a CSV of `sweep`: names as text, what looks like a number is one, or None."""
+    return [
+        {k: v or None if k in NAMES else _value(v) for k, v in row.items()}
+        for row in tables.read(path)
+    ]
+
+
+def _value(text):
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
 
 
 def keep_examples(plan, folder, target):
-    """Copy what each run made of one validation recording: target/RUN.flac, noisy and clean too."""
+    """Copy what each run made of one validation recording: target/RUN.flac, noisy and clean too.
+
+    Raises ValueError where a run has kept none.
+    """
     target = Path(target)
     target.mkdir(parents=True, exist_ok=True)
     for name in plan.runs():
         example = Path(folder) / name / "example"
-        shutil.copyfile(max(example.glob("step-*.flac")), target / f"{name}.flac")
+        made = [p for p in example.glob("step-*.flac") if p.stem.removeprefix("step-").isdecimal()]
+        if not made:
+            raise ValueError(f"{example} holds nothing that the run made: train it again.")
+        _copy(max(made, key=lambda path: int(path.stem.removeprefix("step-"))), target, name)
     for kind in ("clean", "noisy"):  # the same in every run
-        shutil.copyfile(example / f"{kind}.flac", target / f"{kind}.flac")
+        _copy(example / f"{kind}.flac", target, kind)
+
+
+def _copy(source, folder, name):
+    with whole_file(folder / f"{name}.flac") as part:
+        shutil.copyfile(source, part)
+
+
+def _is_whole(value):
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _each_once(what, names):
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"{what} {twice[0]} is there twice.")
+
+
+def _check_name(name):
+    """A kind's name becomes that of a folder among the others: ValueError for any other name."""
+    plain = name.strip() and name.isprintable() and not set(name) & set("/\\")
+    if not plain or name.startswith(".") or len(name.encode()) > LONGEST_NAME:
+        raise ValueError(
+            f"kind {reprlib.repr(name)} is no plain name of a folder (no slash, no dot in front, "
+            f"up to {LONGEST_NAME} bytes). Instead of a grid, kinds can have names of your own."
+        )
 
 
 def _start(*work):
@@ -242,23 +329,57 @@ def _reason(words):
     try:
         return words.recv()
     except EOFError:
-        return "its process ended by itself; look for a lack of memory."
+        return f"its process {ENDED}."
 
 
 def _one(tell, config, run, tests, device, threads):
     end_with_parent()
     torch.set_num_threads(threads)
     try:
+        if (steps := _steps_done(run)) > config.steps:
+            raise ValueError(
+                f"{run} holds a run of {steps} steps, the plan asks for {config.steps}: choose "
+                "another folder."
+            )
         train(config, run, resume=True, progress=False, device=device)
         where = device or ("cuda" if torch.cuda.is_available() else "cpu")
         model = load_weights(RunFolder(run).last).to(where)
         for (test, part), some in tests.items():
-            if not _scores(run, test, part).is_file():
-                with inside.without(model, part) if part else nullcontext():
-                    write_csv(_scores(run, test, part), evaluate(some, model, progress=False))
-    except (ValueError, OSError) as error:
+            task = _task(run, model, test, part, some)
+            if is_done(task, digests.of_pairs(some)):
+                continue
+            with inside.without(model, part) if part else nullcontext():
+                _, problems = score_all([task], progress=False)
+            if problems:
+                raise ValueError(f"{len(problems)} of {len(some)} not scored: {problems[0]}")
+    except (ValueError, OSError, MemoryError) as error:
         tell.send(" ".join(str(error).split()))
         sys.exit(2)
+
+
+def _is_done(run, config, tests, recordings):
+    """Whether all scores of a run are there, of its last weights, trained as the plan says."""
+    try:
+        model, before = load_weights(RunFolder(run).last), RunFolder(run).config()
+    except (ValueError, OSError):  # not there, or not to be read: training tells
+        return False
+    return (
+        not differences(before, config, HARMLESS)
+        and _steps_done(run) == config.steps
+        and all(
+            is_done(_task(run, model, *test, some), recordings[test])
+            for test, some in tests.items()
+        )
+    )
+
+
+def _steps_done(run):
+    rows = RunFolder(run).rows("metrics.jsonl")
+    return rows[-1]["step"] if rows else 0
+
+
+def _task(run, model, test, part, some):
+    return Task(_scores(run, test, part), run.name, model, tuple(some))
 
 
 def _test_words(test, part):
@@ -271,7 +392,8 @@ def _scores(run, test, part):
 
 
 def _row(plan, run, test, part, kind, seed, config):
-    means = summary(read_csv(_scores(run, test, part)))
+    scored = read_csv(_scores(run, test, part))
+    means = summary(scored)
     return {
         "kind": kind,
         "seed": seed,
@@ -283,4 +405,7 @@ def _row(plan, run, test, part, kind, seed, config):
         "files": means["enhanced"]["files"],
         **{name: means["enhanced"][name][0] for name in METRICS},
         **{f"noisy_{name}": means["noisy"][name][0] for name in METRICS},
+        "settings": digests.of_value(plan.settings(kind, seed)),
+        "recordings": digests.of_value([r["recordings"] for r in scored if r["signal"] == "noisy"]),
+        "network": scored[-1]["network"],
     }

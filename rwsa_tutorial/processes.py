@@ -1,0 +1,62 @@
+"""Processes beside this one, and words for what can go wrong with them."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+ENDED = (
+    'ended by itself. If this is your own script, begin it with `if __name__ == "__main__":`, as '
+    "every script that starts processes must; otherwise look for a lack of memory"
+)
+
+
+def pool(workers, what, begin=None, arguments=()):
+    """A ProcessPoolExecutor whose processes end with this one, even by a kill.
+
+    They are started anew, never forked, since a fork of a process that has used OpenMP may hang.
+
+    Args:
+        workers: how many processes.
+        what: they are for, for the error: "processes that score".
+        begin, arguments: a module's function that each process calls first, and with what.
+
+    Raises ValueError, in words, where the system gives processes nothing to share.
+    """
+    context = multiprocessing.get_context("spawn")
+    try:
+        return ProcessPoolExecutor(workers, context, _begin, (begin, arguments))
+    except (OSError, ImportError, NotImplementedError) as error:
+        raise ValueError(
+            f"{what} cannot be started ({error}): they need shared memory. On Linux /dev/shm must "
+            "be there and be writable, in a container too."
+        ) from None
+
+
+@contextlib.contextmanager
+def told(what):
+    """ValueError in words where a process of a pool ends; what: "a process that scores"."""
+    try:
+        yield
+    except BrokenProcessPool:
+        raise ValueError(f"{what} {ENDED}.") from None
+
+
+def end_with_parent():
+    """In a process that was started by another: end as soon as that one has, even by a kill."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
+    threading.Thread(target=_wait_for_the_end, daemon=True).start()
+
+
+def _begin(begin, arguments):
+    end_with_parent()
+    if begin:
+        begin(*arguments)
+
+
+def _wait_for_the_end():
+    multiprocessing.parent_process().join()
+    os._exit(1)

@@ -1,0 +1,52 @@
+"""CSV files: whole or not there at all, and safe to open in a spreadsheet.
+
+A spreadsheet takes a cell that begins with = + - or @ for a formula and may run it, and a file may
+be called so. Such text gets an apostrophe in front, which `read` takes off again; text that has
+apostrophes there already gets one more. Numbers stay as they are.
+"""
+
+import csv
+import re
+
+from .paths import whole_file
+
+FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
+# names of files may be no UTF-8; they come back as they were
+AS = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
+
+
+def write(path, columns, rows):
+    """Write rows (dicts) as CSV, a line a row; None and what a row lacks are empty cells.
+
+    The file appears whole or not at all, and replaces an existing one.
+    """
+    with whole_file(path) as part, open(part, "w", **AS) as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: guarded(value) for name, value in row.items()} for row in rows)
+
+
+def read(path):
+    """The rows that `write` wrote: dicts of text, "" for an empty cell.
+
+    Raises ValueError, with the file's name, for what is no such table.
+    """
+    with open(path, **AS) as file:
+        try:
+            reader = csv.DictReader(file, restval="", strict=True)
+            rows = list(reader)
+        except csv.Error as error:
+            raise ValueError(f"{path} is no table: {error}.") from None
+    if any(None in row for row in rows):
+        raise ValueError(f"{path} is no table: a line has more cells than there are columns.")
+    return [{name: plain(text) for name, text in row.items()} for row in rows]
+
+
+def guarded(value):
+    """The cell for a value; `plain` undoes it."""
+    return "'" + value if isinstance(value, str) and FORMULA.match(value) else value
+
+
+def plain(text):
+    """The text that `guarded` was given."""
+    return text[1:] if text[:1] == "'" and FORMULA.match(text) else text
