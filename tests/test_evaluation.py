@@ -1,6 +1,8 @@
 """Scores of folders: pairing, rows, means, table, CSV."""
 
 import csv
+import math
+import sys
 
 import numpy as np
 import pytest
@@ -123,9 +125,9 @@ def test_the_table_says_what_is_missing():
     assert [line.split() for line in lines[:5]] == [
         ["file", "signal", "pesq", "si_sdr"],
         ["a", "noisy", "1.500", "2.000"],
-        ["a", "enhanced", "missing", "8.000"],
-        ["b", "noisy", "missing", "4.000"],
-        ["b", "enhanced", "missing", "10.000"],
+        ["a", "enhanced", "–", "8.000"],
+        ["b", "noisy", "–", "4.000"],
+        ["b", "enhanced", "–", "10.000"],
     ]
     assert lines[5].split() == ["mean", "of", "2", "noisy", "1.500", "3.000"]
     assert len({len(line) for line in lines[:7]}) == 1
@@ -134,6 +136,38 @@ def test_the_table_says_what_is_missing():
         "pesq is missing for 2 of 2 enhanced files, left out of the mean.",
     ]
     assert table(ROWS, files=False).splitlines()[1].startswith("mean of 2")
+
+
+def test_infinite_scores_are_told_and_left_out_of_the_means():
+    scores = [math.inf, -math.inf, 6.0, None]
+    rows = [{"file": str(i), "signal": "noisy", "si_sdr": s} for i, s in enumerate(scores)]
+    assert summary(rows) == {"noisy": {"files": 4, "si_sdr": (6.0, 3)}}
+    lines = table(rows).splitlines()
+    assert [line.split()[2] for line in lines[1:5]] == ["inf", "-inf", "6.000", "–"]
+    assert lines[5].split() == ["mean", "of", "4", "noisy", "6.000"]
+    assert lines[6:] == [
+        "si_sdr is missing for 1 of 4 noisy files, left out of the mean.",
+        "si_sdr is infinite for 2 of 4 noisy files, left out of the mean.",
+    ]
+
+
+def test_a_recording_that_equals_the_clean_one_leaves_a_mean(folders):
+    clean, noisy = folders
+    audio.write(noisy / "b.flac", audio.read(clean / "b.flac")[0], 16_000)
+    rows = evaluate(pair_folders(clean, noisy), metrics=("si_sdr",))
+    assert rows[1]["si_sdr"] == math.inf
+    expected = (rows[0]["si_sdr"] + rows[2]["si_sdr"]) / 2
+    assert summary(rows)["noisy"]["si_sdr"] == (pytest.approx(expected), 1)
+
+
+def test_the_table_says_once_that_pesq_is_not_installed(folders, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pesq", None)
+    with pytest.warns(UserWarning, match="pip install pesq"):
+        rows = evaluate(pair_folders(*folders), metrics=("pesq", "si_sdr"))
+    assert table(rows).count("PESQ is not installed") == 1
+    assert summary(rows)["noisy"]["pesq"] == (None, 3)
+    monkeypatch.undo()
+    assert "not installed" not in table(rows)  # it is: so they are missing for another reason
 
 
 def test_the_csv_holds_every_row_and_empty_cells_where_a_score_is_missing(tmp_path):
@@ -146,6 +180,14 @@ def test_the_csv_holds_every_row_and_empty_cells_where_a_score_is_missing(tmp_pa
     assert [float(row["si_sdr"]) for row in back] == [2, 8, 4, 10]
     assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"]
     assert read_csv(path) == ROWS
+
+
+@pytest.mark.parametrize("text", ["a,b\n1,2\n", "file,signal,pesq\na,noisy,much\n", "file\na,b\n"])
+def test_another_table_is_refused_in_words(tmp_path, text):
+    path = tmp_path / "scores.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="scores.csv"):
+        read_csv(path)
 
 
 def test_pairs_of_a_corpus_are_scored_as_their_files_are(folders):
@@ -178,3 +220,22 @@ def test_a_bad_pair_is_named_and_the_others_are_done(folders):
     audio.write(noisy / "b.flac", speechlike(2.0), 8_000)
     with pytest.raises(ValueError, match="b.flac has 8000 Hz"):
         evaluate(pairs, metrics=CHEAP)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError("Unable to allocate 256. GiB"), RuntimeError("not enough memory: 9 GB")]
+)
+def test_a_pair_too_long_for_the_memory_is_named_and_the_others_are_done(
+    folders, monkeypatch, error
+):
+    def read(self):
+        if self.name == "b":
+            raise error
+        return audio.read(self.clean)[0], audio.read(self.noisy)[0], 16_000
+
+    monkeypatch.setattr(Pair, "read", read)
+    problems = []
+    rows = evaluate(pair_folders(*folders), metrics=("si_sdr",), problems=problems)
+    assert [row["file"] for row in rows] == ["a", "c"]
+    (words,) = problems
+    assert "noisy/b.flac: too long for the memory there is" in words and str(error) in words
