@@ -13,9 +13,14 @@ NOTEBOOKS ?= notebooks
 DATA ?=
 NOISE ?=
 PORT ?=
+# CPU=1 takes PyTorch's build for CPUs where pip would choose one for GPUs; uv knows where it lies.
+CPU ?=
+UV ?= uv>=0.9
 ARGS ?=
 
 PY := $(VENV)/bin/python
+# --no-compile: Python compiles what it imports, which is a small part of what is installed.
+PIP := $(PY) -m pip install --no-compile --quiet --disable-pip-version-check
 # The stamp holds the folder it was made in: a copied or moved checkout installs itself again.
 INSTALLED := $(VENV)/.installed
 REFERENCE := $(VENV)/.mamba-reference
@@ -24,6 +29,12 @@ BROWSER := $(VENV)/.playwright
 ifneq ($(shell cat $(INSTALLED) 2>/dev/null),$(CURDIR))
 .PHONY: $(INSTALLED)
 endif
+CPU_BUILD := $(VENV)/.cpu
+ifneq ($(CPU),)
+ifeq ($(wildcard $(CPU_BUILD)),)
+.PHONY: $(INSTALLED)
+endif
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help install lab test lint check notebooks material format clean
@@ -31,11 +42,12 @@ endif
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-12s%s\n", $$1, $$2}'
-	@echo "Settings: PYTHON=$(PYTHON) VENV=$(VENV) PORT= ARGS= (as in: make lab PORT=8899 ARGS=--no-browser)"
+	@echo "Settings: PYTHON=$(PYTHON) VENV=$(VENV) CPU= PORT= ARGS= (as in: make lab PORT=8899 ARGS=--no-browser)"
 
 install: $(INSTALLED) ## create the environment (.venv) and install the course into it
 
-lab: $(INSTALLED) ## open the first lesson in JupyterLab
+lab: $(INSTALLED) ## open the first lesson in JupyterLab (CPU=1: with PyTorch's build for CPUs)
+	@$(PY) -m rwsa_tutorial.compiled  # so that no lesson waits for it
 	$(PY) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \
 		--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb \
 		--ServerApp.tornado_settings="{'websocket_max_message_size': 209715200}" \
@@ -80,6 +92,10 @@ $(VENV)/.created:
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "$(PYTHON) is $$("$(PYTHON)" --version 2>&1), and the course needs Python 3.11 or newer."; \
 		echo "Install a newer one and name it: make PYTHON=python3.12 ..."; exit 1; }
+	@test "$$(uname -s) $$("$(PYTHON)" -c 'import platform; print(platform.machine())')" != "Darwin x86_64" || { \
+		echo "PyTorch has had no builds for Intel Macs since 2.2, and the course needs 2.8 or newer."; \
+		echo "On a Mac with Apple silicon, take a Python built for arm64: make PYTHON=/path/to/python3 ..."; \
+		echo "On an Intel Mac, use Linux: another machine, a virtual one, or a hosted notebook."; exit 1; }
 	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "$(PYTHON) cannot create environments: its venv module is missing."; \
 		echo "On Debian and Ubuntu: sudo apt install python3-venv; then try again."; exit 1; }
@@ -87,12 +103,15 @@ $(VENV)/.created:
 	@"$(PYTHON)" -m venv $(VENV)
 	@touch $@
 
-# --no-compile: Python compiles what it imports, which is a small part of what is installed.
 $(INSTALLED): pyproject.toml Makefile | $(VENV)/.created
 	@echo "Installing into $(VENV): one to several minutes the first time, about 1.5 GB (more with a GPU build of torch) ..."
-	@$(PY) -m pip install --no-compile --quiet --disable-pip-version-check $(TORCH) || { \
+	@{ $(if $(CPU),$(PIP) '$(UV)' \
+		&& $(PY) -m uv pip install --quiet --python $(PY) --torch-backend=cpu --reinstall-package torch $(TORCH) \
+		&& touch $(CPU_BUILD),$(PIP) $(TORCH)); } || { \
 		echo "$(TORCH) could not be installed. Is there a network? Is there a torch for $$($(PY) --version)? See README, Troubleshooting."; exit 1; }
-	@$(PY) -m pip install --no-compile --quiet --disable-pip-version-check -e '.[dev]' || { \
+	@$(PIP) -e '.[dev]' || { \
+		echo "Trying again without PESQ, which needs a C compiler ..."; \
+		$(PIP) -e '.[tools]' && echo "PESQ could not be installed: its scores will be missing, all else works. README, Troubleshooting says what to do."; } || { \
 		echo "The course could not be installed; pip says why above. README, Troubleshooting has the usual causes."; exit 1; }
 	@printf '%s' "$(CURDIR)" > $@
 	@echo "Installed."

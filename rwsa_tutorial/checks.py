@@ -15,11 +15,11 @@ from dataclasses import dataclass
 PYTHON_NEEDED = (3, 11)
 TORCH_NEEDED = (2, 8)
 MEMORY_NEEDED_GB = 2.0
-REQUIRED = ("numpy", "torch", "safetensors", "librosa", "soundfile", "soxr", "numba", "pystoi")
+REQUIRED = ("numpy", "scipy", "torch", "safetensors", "librosa", "soundfile", "soxr", "numba")
 REQUIRED += ("pyloudnorm", "matplotlib", "ipywidgets", "tqdm", "filelock", "platformdirs")
-REQUIRED += ("accelerate", "yaml")
+REQUIRED += ("pystoi", "accelerate", "yaml", "psutil")
 OPTIONAL = {
-    "pesq": "without it the PESQ score is missing (it needs a C compiler to install)",
+    "pesq": "without it the PESQ score is missing; with a C compiler: `pip install -e .[pesq]`",
     "jupyterlab": "without it the notebooks need another Jupyter front end",
     "mamba_ssm": "only of use on an NVIDIA GPU, never required",
 }
@@ -172,6 +172,10 @@ def _python():
     if sys.version_info[:2] < PYTHON_NEEDED:
         needed = ".".join(map(str, PYTHON_NEEDED))
         return Finding("Python", "problem", f"{version}; the course needs {needed} or newer")
+    if (platform.system(), platform.machine()) == ("Darwin", "x86_64"):
+        words = "built for Intel Macs, for which there is no torch new enough: on a Mac with Apple "
+        words += "silicon take a Python for arm64, on an Intel Mac use Linux (README)"
+        return Finding("Python", "problem", f"{version} {words}")
     return Finding("Python", "ok", f"{version} on {platform.system()} {platform.machine()}")
 
 

@@ -148,7 +148,7 @@ def test_missing_packages_are_named(monkeypatch):
     )
     (packages,) = found("packages")
     assert packages.state == "problem"
-    assert "not installed: soxr, numba." in packages.words
+    assert "not installed: soxr, numba, psutil." in packages.words
     assert ("note", True) in [(f.state, f.words.startswith("pesq")) for f in found("optional")]
     assert found("memory")[0].state == "note"
 

