@@ -34,10 +34,12 @@ named, the others are done, and the exit status is 2.
   rwsa evaluate --corpus mini-vb mini-dns mini-ears --model nano xs --csv scores/ --jobs 2
 
 Several corpora or models: DIR gets MODEL_CORPUS.csv for each model and corpus. The same command
-again goes on where it was stopped.
+again goes on where it was stopped; what files hold by then is looked at, not how they are called.
 
 Scores (PESQ, SSNR in dB, ESTOI, SI-SDR in dB) need mono pairs of equal name, rate and length.
-A score that is not defined for a pair is shown as missing and left out of the means.
+A score that is not defined for a pair is shown as – and left out of the means, and so is an
+infinite one. Of more than 18.8 s of speech, PESQ is the mean over pieces of about 12 s. Each line of
+the CSV ends with digests of what it was made from: the recordings and the network.
 """,
     "train": """examples:
   rwsa train --defaults > first.yaml           all settings, the paper's recipe; edit what you like
@@ -62,7 +64,8 @@ commands take as --model). Whatever stops it, at most the work since the last ch
 
 A plan is YAML: base (settings as for rwsa train), kinds (a name, then its settings) or a grid
 (a setting, then its values; every combination is trained), seeds, and test (a corpus by name).
-Each run is a folder as of rwsa train. The same command again goes on where it was stopped.
+Each run is a folder as of rwsa train. The same command again goes on where it was stopped. Scores
+of other settings, weights or test recordings are never taken for those of the plan.
 """,
     "bench": """examples:
   rwsa bench                  a minute: the scan engines, then the whole network
