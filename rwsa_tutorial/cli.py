@@ -38,8 +38,8 @@ again goes on where it was stopped; what files hold by then is looked at, not ho
 
 Scores (PESQ, SSNR in dB, ESTOI, SI-SDR in dB) need mono pairs of equal name, rate and length.
 A score that is not defined for a pair is shown as – and left out of the means, and so is an
-infinite one. Of more than 18.8 s of speech, PESQ is the mean over pieces of about 12 s. Each line of
-the CSV ends with digests of what it was made from: the recordings and the network.
+infinite one. Of more than 18.8 s of speech, PESQ is the mean over pieces of about 12 s. Each line
+of the CSV ends with digests of what it was made from: the recordings and the network.
 """,
     "train": """examples:
   rwsa train --defaults > first.yaml           all settings, the paper's recipe; edit what you like

@@ -1,10 +1,14 @@
 """The settings, plans and results that are shipped can be read, and agree with each other."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
-from rwsa_tutorial.evaluation import read_csv, summary
+from rwsa_tutorial import digests, load_corpus, load_pretrained
+from rwsa_tutorial.corpora.pairs import evenly
+from rwsa_tutorial.evaluation import as_pairs, pair_folders, read_csv, summary
 from rwsa_tutorial.metrics import METRICS
 from rwsa_tutorial.paths import data_path
 from rwsa_tutorial.training import Config
@@ -122,3 +126,48 @@ def test_scores_of_the_networks_that_heard_mini_vb_alone():
             assert [r["file"] for r in rows] == [r["file"] for r in noisy[0]]
             for row, other in zip(rows, noisy[0], strict=True):
                 assert all(row[m] == pytest.approx(other[m], abs=1e-3) for m in METRICS)
+
+
+EVAL = Path(os.environ.get("RWSA_EVAL") or Path(__file__).resolve().parents[2] / "shared" / "eval")
+MINI = ("mini-vb", "mini-dns", "mini-ears")
+
+
+@pytest.mark.parametrize("corpus", [*MINI, "dns2020", "vbdemand", "ears_wham_v2"])
+def test_stored_scores_are_of_these_recordings_and_weights(corpus):
+    if corpus in MINI:
+        pairs = load_corpus(corpus).pairs("test")
+    elif (EVAL / corpus).is_dir():
+        pairs = as_pairs(pair_folders(EVAL / corpus / "clean", EVAL / corpus / "noisy"))
+    else:
+        pytest.skip(f"the test pairs are not at {EVAL}; set RWSA_EVAL to their folder")
+    recordings = digests.of_pairs(pairs)
+    paths = sorted(data_path("results").rglob(f"*_{corpus}.csv"))
+    assert len(paths) == (5 if corpus in MINI else 2)
+    for path in paths:
+        name = path.stem.split("_")[0]
+        shipped = name in {weights.stem for weights in SHIPPED}  # the others' weights are not kept
+        network = digests.of_network(load_pretrained(name)) if shipped else None
+        assert [
+            (row["file"], row["signal"], row["recordings"], row["network"])
+            for row in read_csv(path)
+        ] == [
+            (file, signal, digest, network if signal == "enhanced" else None)
+            for file, digest in recordings.items()
+            for signal in ("noisy", "enhanced")
+        ]
+
+
+@pytest.mark.parametrize("name", ["ablation", "loss_weights"])
+def test_stored_sweeps_are_of_their_plans_and_of_these_recordings(name):
+    plan = Plan.read(data_path("results", f"{name}.yaml"))
+    rows = read_results(data_path("results", f"{name}.csv"))
+    for test in dict.fromkeys(row["test"] for row in rows):
+        files = digests.of_pairs(evenly(load_corpus(test).pairs("test"), plan.pairs))
+        scores = read_csv(data_path("results", f"nano_{test}.csv"))
+        noisy = summary([r for r in scores if r["file"] in files])["noisy"]
+        for row in (row for row in rows if row["test"] == test):
+            assert row["recordings"] == digests.of_value(list(files.values()))
+            assert row["settings"] == digests.of_value(plan.settings(row["kind"], row["seed"]))
+            for metric in METRICS:
+                assert row[f"noisy_{metric}"] == pytest.approx(noisy[metric][0], abs=1e-6)
+    assert len({row["settings"] for row in rows}) == len(plan.runs())
