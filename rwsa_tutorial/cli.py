@@ -4,6 +4,7 @@ Exit status 0: done; 1: `check` found that the course cannot run; 2: bad input, 
 """
 
 import argparse
+import contextlib
 import glob
 import math
 import os
@@ -346,6 +347,8 @@ def _evaluate(options):
     from rwsa_tutorial.evaluation import table
     from rwsa_tutorial.scoreboard import score_all
 
+    with contextlib.suppress(AttributeError):  # of what stands for a terminal, or of none
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no UTF-8
     tasks = _tasks(options)
     results, problems = score_all(tasks, options.jobs)
     for words in problems:

@@ -18,6 +18,7 @@ def rows(**scores):
 
 def test_gains_pair_the_rows_of_a_file_and_leave_out_what_is_missing():
     table = rows(a=(1.0, 1.5), b=(2.0, 1.25), c=(None, 1.0), d=(1.0, None), e=(0.0, 0.0))
+    table += rows(f=(1.0, np.inf), g=(np.inf, np.inf), h=(-np.inf, 1.0))
     expected = {"a": 0.5, "b": -0.75, "e": 0.0}
     assert gains(table, "pesq") == expected
     assert gains(table[::-1], "pesq") == expected  # whatever the order of the rows

@@ -1,6 +1,8 @@
 """The command line: what it writes, what it refuses, its exit status."""
 
 import csv
+import io
+import math
 import subprocess
 import sys
 
@@ -9,6 +11,7 @@ import pytest
 import soundfile
 
 from rwsa_tutorial import audio, checks, cli
+from rwsa_tutorial.evaluation import read_csv
 
 
 def halving(mag, phase):
@@ -220,6 +223,27 @@ def test_evaluate_prints_and_writes_the_scores(pairs, capsys, stand_in):
     assert evaluate(pairs, "--force", "--model", "none") == 0
     assert "enhanced" not in capsys.readouterr().out
     assert stand_in == ["nano"]
+
+
+def test_evaluate_takes_any_name_and_does_without_pesq(pairs, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pesq", None)
+    for kind in ("clean", "noisy"):
+        (pairs / kind / "a.wav").rename(pairs / kind / "=é.wav")
+    (pairs / "noisy" / "b.wav").write_bytes((pairs / "clean" / "b.wav").read_bytes())
+    assert evaluate(pairs, "--model", "none") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[2] for line in lines[1:4]] == ["–"] * 2 + ["2"]
+    assert "si_sdr is infinite for 1 of 2 noisy files" in lines[5]
+    assert "PESQ is not installed" in lines[6] and "Written to" in lines[7]
+    rows = {row["file"]: row["si_sdr"] for row in read_csv(pairs / "scores.csv")}
+    assert rows.pop("b") == math.inf and list(rows) == ["=é"]
+    assert lines[3].split()[:5] == ["mean", "of", "2", "noisy", "–"]
+    assert float(lines[3].split()[-1]) == pytest.approx(rows["=é"], abs=1e-3)
+    narrow = io.TextIOWrapper(io.BytesIO(), "ascii")  # a terminal that cannot write the name
+    monkeypatch.setattr(sys, "stdout", narrow)
+    assert evaluate(pairs, "--model", "none", "--force") == 0
+    narrow.flush()
+    assert rb"=\xe9" in narrow.buffer.getvalue()
 
 
 def test_evaluate_scores_a_corpus_by_name_by_folder_and_by_list(pairs, capsys):

@@ -1,6 +1,7 @@
 """A run becomes shipped weights with a measured story."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -63,6 +64,20 @@ def test_the_story_is_read_and_measured(run, data, tmp_path, monkeypatch):
     assert abs(story["scores"]["toy"]["noisy"]["si_sdr"] - expected) < 0.5
     assert "si_sdr" in story["scores"]["toy"]["enhanced"]
     assert rt.load_pretrained("n").config == rt.VARIANTS["nano"]
+
+
+@pytest.mark.filterwarnings("ignore:PESQ is not installed")
+def test_a_score_that_no_file_has_is_shipped_as_missing(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pesq", None)
+    for kind, level in (("clean", 0.1), ("noisy", 0.2)):
+        (tmp_path / kind).mkdir()
+        wave = level * np.sin(np.arange(8000) / 5) + 0.01 * np.cos(np.arange(8000) * level)
+        audio.write(tmp_path / kind / "x.wav", wave, 16_000)
+    (scores,) = shipping.test_scores(
+        None, [("toy", tmp_path / "clean", tmp_path / "noisy")]
+    ).values()
+    assert scores["files"] == 1 and scores["noisy"]["pesq"] is None
+    assert 10 < scores["noisy"]["si_sdr"] < 30
 
 
 def test_a_corpus_is_named_with_its_licence(tmp_path, monkeypatch):
