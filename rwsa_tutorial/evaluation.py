@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from pathlib import Path
 
 from tqdm.auto import tqdm
@@ -13,6 +14,7 @@ from rwsa_tutorial.enhance import enhance
 from rwsa_tutorial.metrics import METRICS, PESQ_MISSING, is_finite, pesq_is_installed, score, shown
 
 SIGNALS = ("noisy", "enhanced")
+NO_MEMORY = re.compile("(out of|not enough|allocate) memory")  # in torch's RuntimeErrors
 WORDS = ("file", "signal", "recordings", "network")  # the columns that hold no numbers
 
 
@@ -58,11 +60,7 @@ def evaluate(pairs, model=None, metrics=METRICS, *, problems=None, progress=True
         try:
             rows += [{"file": pair.name} | row for row in _score(pair, model, metrics)]
         except (ValueError, OSError, MemoryError, RuntimeError) as error:
-            words = str(error)
-            if isinstance(error, (MemoryError, RuntimeError)):
-                if isinstance(error, RuntimeError) and "memory" not in words:  # as torch says it
-                    raise
-                words = f"too long for the memory there is ({words.splitlines()[0]})"
+            words = _reason(error)
             where = str(pair.noisy if isinstance(pair.noisy, Path) else pair.clean)
             words = words if where in words else f"{where}: {words}"
             if problems is None:
@@ -182,6 +180,15 @@ def as_pairs(pairs):
         )
         for pair in pairs
     ]
+
+
+def _reason(error):
+    """Why a pair cannot be scored, in words; what is no fault of the pair is raised again."""
+    if isinstance(error, ValueError | OSError):
+        return str(error)
+    if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
+        return f"too long for the memory there is. {str(error)[:100]}".strip()
+    raise error
 
 
 def _score(pair, model, metrics):

@@ -20,9 +20,9 @@ SSNR_FRAME = 480
 SSNR_HOP = 120
 SSNR_RANGE_DB = (-10.0, 35.0)
 STOI_FRAME = 512  # a little over one frame of pystoi, which cannot do with less
-# PESQ's C code has room for 50 utterances and looks for no more room. Its windows have 64 samples;
-# an utterance and the pause after it take 46 + 51 of them at least, and the file is padded by 150:
-# no shorter wave has more than 50, whatever is in it.
+# PESQ's C code has room for 50 utterances and does not look whether there are more. Its windows
+# have 64 samples; an utterance and the pause after it take 46 + 51 of them at least, and the wave
+# is padded by 150: up to this length there is room, whatever is in it.
 PESQ_LONGEST = (50 * (46 + 51) - 150) * 64  # 18.8 s
 PESQ_PIECE = 12 * SCORE_RATE  # about the length that PESQ is meant for
 PESQ_MISSING = (

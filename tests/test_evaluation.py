@@ -223,7 +223,8 @@ def test_a_bad_pair_is_named_and_the_others_are_done(folders):
 
 
 @pytest.mark.parametrize(
-    "error", [MemoryError("Unable to allocate 256. GiB"), RuntimeError("not enough memory: 9 GB")]
+    "error",
+    [MemoryError("Unable to allocate 256. GiB"), MemoryError(), RuntimeError("not enough memory")],
 )
 def test_a_pair_too_long_for_the_memory_is_named_and_the_others_are_done(
     folders, monkeypatch, error
@@ -239,3 +240,11 @@ def test_a_pair_too_long_for_the_memory_is_named_and_the_others_are_done(
     assert [row["file"] for row in rows] == ["a", "c"]
     (words,) = problems
     assert "noisy/b.flac: too long for the memory there is" in words and str(error) in words
+
+
+def test_an_error_that_is_no_fault_of_the_pair_is_raised(folders):
+    def broken(mag, phase):
+        raise RuntimeError("shapes do not fit")
+
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        evaluate(pair_folders(*folders), broken, CHEAP, problems=[])

@@ -12,6 +12,7 @@ import reprlib
 import shutil
 import statistics
 import sys
+from collections import Counter
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -301,8 +302,9 @@ def _is_whole(value):
 
 
 def _each_once(what, names):
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise ValueError(f"{what} {twice[0]} is there twice.")
+    name, times = Counter(names).most_common(1)[0]
+    if times > 1:
+        raise ValueError(f"{what} {name} is there twice.")
 
 
 def _check_name(name):
