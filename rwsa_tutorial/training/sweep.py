@@ -222,8 +222,8 @@ def sweep(plan, folder, jobs=1, device=None, progress=True):
                         del running[name]
                         if process.exitcode:
                             failed.append(f"{name}: {_reason(words)}")
-                    if rows := RunFolder(folder / name).rows("metrics.jsonl"):
-                        far[name] = rows[-1]["step"]
+                    with suppress(ValueError):  # a log that is damaged: its run tells
+                        far[name] = _steps_done(folder / name)
                 bar.update(sum(far.values()) - bar.n)
         finally:
             for process, _ in running.values():
@@ -363,11 +363,12 @@ def _is_done(run, config, tests, recordings):
     """Whether all scores of a run are there, of its last weights, trained as the plan says."""
     try:
         model, before = load_weights(RunFolder(run).last), RunFolder(run).config()
+        steps = _steps_done(run)
     except (ValueError, OSError):  # not there, or not to be read: training tells
         return False
     return (
         not differences(before, config, HARMLESS)
-        and _steps_done(run) == config.steps
+        and steps == config.steps
         and all(
             is_done(_task(run, model, *test, some), recordings[test])
             for test, some in tests.items()
