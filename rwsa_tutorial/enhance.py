@@ -4,7 +4,7 @@ The way of the signal: resample to 16 kHz, bring to mean square 1 (one gain for 
 recording, so it is read twice), cut where a pause begins and ends, and what is still long into
 overlapping segments, analyse, model, synthesise, cross-fade, undo the gain, resample back. All of
 it works block by block: apart from the arrays that go in and out, memory grows with the length of
-the recording by a number for each 75 ms alone.
+the recording by a number for each 15 ms alone.
 
 Pauses are cut out because the network has instance norms: in a segment that is mostly silence,
 their means and variances, and the level, are those of the silence, and speech suffers by some dB.
@@ -22,10 +22,10 @@ from rwsa_tutorial.features import HOP, SAMPLE_RATE, analyse, synthesise
 SEGMENT_SECONDS = 12.0  # long enough that the norms of neighbours agree; memory grows with it
 OVERLAP_SECONDS = 1.0
 
-STEP = 10 * HOP  # samples, 75 ms, in which pauses are told from sound
-PAUSE_DB = 50.0  # this far below the loudest step; dither is, the noise of a room is not
-SHORTEST_PAUSE = 7  # steps; a shorter one does no harm, and is ordinary speech
-SHORTEST_SOUND = 14  # steps; a single word gets silence around it, up to this length
+STEP = 2 * HOP  # samples, 15 ms, in which pauses are told from sound
+PAUSE_DB = 40.0  # this far below the loudest step: dither is, the noise of a noisy recording not
+SHORTEST_PAUSE = 33  # steps, 0.5 s; a shorter one is ordinary speech, and does no harm
+SHORTEST_SOUND = 67  # steps, 1 s; a single word gets silence around it, up to this length
 
 
 def enhance(
@@ -41,7 +41,7 @@ def enhance(
     """Enhance a recording held in memory.
 
     Channels are enhanced one by one. Silence stays exactly silent. A pause of half a second or
-    more, digital silence or noise 50 dB below the loudest 75 ms, is enhanced apart from the sound
+    more, digital silence or noise 40 dB below the loudest 15 ms, is enhanced apart from the sound
     beside it, so that speech comes out as it would alone, and does not count for the level. What
     lies above 8 kHz in a recording of a higher rate is lost, because the network hears 16 kHz.
 
