@@ -10,6 +10,7 @@ Pauses are cut out because the network has instance norms: in a segment that is 
 their means and variances, and the level, are those of the silence, and speech suffers by some dB.
 """
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -88,11 +89,14 @@ def enhance_file(source, target, model, **settings):
     """Enhance a recording on disk into another file, without holding it in memory.
 
     Args:
-        source: WAV, FLAC, OGG or MP3.
+        source: any kind of recording that `audio.read` takes.
         target: path of the result; its extension says the file type. The sample format is kept
             where the file type can hold it. The file appears whole or not at all, and replaces
             an existing one.
         model, **settings: as in `enhance`.
+
+    Returns:
+        int: the sample rate of the recording, Hz.
 
     Raises:
         FileNotFoundError: no such source, or no folder for the target.
@@ -107,6 +111,7 @@ def enhance_file(source, target, model, **settings):
     subtype = audio.kept_subtype(subtype, source, target)
     stream = enhance_stream(lambda: _file_blocks(source), rate, channels, model, **settings)
     audio.write_blocks(target, stream, rate, channels, subtype)
+    return rate
 
 
 def enhance_stream(
@@ -148,7 +153,7 @@ def enhance_stream(
         unit="segment",
         delay=0 if expect_long else 2,
         leave=False,
-        disable=not progress,
+        disable=not progress or sys.stderr is None,  # as under pythonw
     )
 
     def enhance_channel(channel):
