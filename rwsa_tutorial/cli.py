@@ -25,7 +25,7 @@ EXAMPLES = {
 
 WAV, FLAC, OGG, MP3, AIFF, Opus and more, any sample rate, mono or more channels, any length. What
 lies above 8 kHz is lost. In a folder, names and file types stay as they are, but a type that can
-be read alone becomes .wav; hidden files are left out. Results that are there already are left as
+only be read becomes .wav; hidden files are left out. Results that are there already are left as
 they are, so that the same command goes on where it was stopped. A file that cannot be done is
 named, the others are done, and the exit status is 2.
 """,
@@ -115,10 +115,9 @@ def main(argv=None):
 def _ready_to_print():
     """No output is a reason to stop: a closed stream, or characters that the terminal lacks."""
     for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:  # closed, as by 2>&-
+        if getattr(sys, name) is None:  # closed, as by 2>&-
             setattr(sys, name, open(os.devnull, "w"))
-        elif hasattr(stream, "reconfigure"):
+        if hasattr(stream := getattr(sys, name), "reconfigure"):  # a notebook's has not
             stream.reconfigure(errors="backslashreplace")
 
 

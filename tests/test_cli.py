@@ -158,7 +158,7 @@ def test_bad_input_is_told_in_one_line(folder, monkeypatch, capsys, words, told)
 
 
 def test_all_that_sounds_is_enhanced_or_named(folder, capsys):
-    """Of a kind that is read alone a WAV comes out; what cannot be read counts as not done."""
+    """Of a kind that can only be read a WAV comes out; what cannot be read counts as not done."""
     (folder / "in/bad.wav").unlink()
     soundfile.write(folder / "in/c.aiff", tone(), 16_000)
     soundfile.write(folder / "in/d.opus", tone(rate=48_000), 48_000, format="OGG", subtype="OPUS")
@@ -175,6 +175,11 @@ def test_all_that_sounds_is_enhanced_or_named(folder, capsys):
     assert printed.out.startswith("6 enhanced, 1 not.\n")
     assert rwsa("enhance", folder / "in/e.m4a", "-o", folder / "e.wav") == 2
     assert "ffmpeg" in capsys.readouterr().err
+    for copy in ("x/one.mp1", "y/one.mp1"):
+        (folder / copy).parent.mkdir()
+        (folder / copy).write_bytes((folder / "in/deep/d.mp3").read_bytes())
+    assert rwsa("enhance", folder / "x/one.mp1", folder / "y/one.mp1", "-o", folder / "z") == 2
+    assert "would both become" in capsys.readouterr().err
 
 
 def test_a_folder_that_may_not_be_read_is_told(folder, monkeypatch, capsys):
@@ -257,7 +262,7 @@ def test_no_terminal_and_no_encoding_ends_a_command(folder):
     words = [sys.executable, "-c", code, "enhance", "in", "-o", "out"]
     env = {**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}
     done = subprocess.run(words, cwd=folder, env=env, capture_output=True)
-    assert b"in/caf\\udce9.wav cannot be read as audio" in done.stderr
+    assert b"rwsa enhance: in/caf\\udce9.wav" in done.stderr
     assert done.stdout.split(b"\n")[0].strip() == b"4 enhanced, 1 not."
     assert b"\\u2713 2" in done.stdout
     closed = ["sh", "-c", 'exec "$@" 2>&-', "sh", *words, "--force"]
