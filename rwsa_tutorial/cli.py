@@ -619,7 +619,7 @@ def plan_enhancement(inputs, output, force=False):
         owners[target] = source
         if target.exists() and _identity(target) in identities:
             problems.append(f"{source}: the result would overwrite an input, {target}.")
-        elif target.exists() and not force:
+        elif target.is_file() and not force:
             there += 1
         else:
             jobs.append((source, target))

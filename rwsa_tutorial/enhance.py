@@ -26,7 +26,6 @@ OVERLAP_SECONDS = 1.0
 STEP = 2 * HOP  # samples, 15 ms, in which pauses are told from sound
 PAUSE_DB = 40.0  # this far below the loudest step: dither is, the noise of a noisy recording not
 SHORTEST_PAUSE = 33  # steps, 0.5 s; a shorter one is ordinary speech, and does no harm
-SHORTEST_SOUND = 67  # steps, 1 s; a single word gets silence around it, up to this length
 
 
 def enhance(
@@ -191,17 +190,15 @@ def find_stretches(energy, n):
     Returns:
         (gain, stretches): the gain that brings what is no pause to mean square 1, or 0 where all
         is silent; list of (start, stop) in samples, sound and pause in turn, the first starting
-        at 0 and the last stopping at n. Pauses are of `SHORTEST_PAUSE` steps or more. Sound of
-        less than `SHORTEST_SOUND` steps takes some of the pause on both sides.
+        at 0 and the last stopping at n. Pauses are of `SHORTEST_PAUSE` steps or more. Sound is
+        cut however short it is: silence around a single word would do it more harm.
     """
     sound = energy > energy.max() * 10 ** (-PAUSE_DB / 10)
-    _fill_short(sound)
+    for start, stop in _runs(~sound) if sound.any() else ():
+        if stop - start < SHORTEST_PAUSE:
+            sound[start:stop] = True
     lengths = np.minimum(STEP, n - STEP * np.arange(len(energy)))
     gain = audio.level_gain(energy[sound].sum(), lengths[sound].sum())
-    for start, stop in _runs(sound):
-        lacking = max(0, SHORTEST_SOUND - (stop - start))
-        sound[max(0, start - lacking // 2) : stop + (lacking + 1) // 2] = True
-    _fill_short(sound)
     cuts = sorted({edge for run in _runs(sound) for edge in run} | {0, len(sound)})
     cuts = [STEP * int(cut) for cut in cuts[:-1]] + [n]
     return gain, [*zip(cuts, cuts[1:], strict=False)]
@@ -211,13 +208,6 @@ def _runs(mask):
     """(start, stop) of each run of True."""
     edges = np.flatnonzero(np.diff(mask, prepend=False, append=False))
     return edges.reshape(-1, 2)
-
-
-def _fill_short(sound):
-    """Short pauses count as sound, in place."""
-    for start, stop in _runs(~sound) if sound.any() else ():
-        if stop - start < SHORTEST_PAUSE:
-            sound[start:stop] = True
 
 
 def plan_segments(n, segment, overlap):
