@@ -12,7 +12,9 @@ import numpy as np
 
 from rwsa_tutorial.paths import whole_file
 
-EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3")
+WRITABLE = (".wav", ".flac", ".ogg", ".mp3")
+EXTENSIONS = (*WRITABLE, ".aiff", ".aif", ".opus", ".oga", ".w64", ".au", ".caf")  # can be read
+UNREADABLE = (".m4a", ".aac", ".wma", ".mp4", ".webm", ".amr", ".ape")  # sound all the same
 BLOCK = 1 << 16  # samples a channel, the unit in which long recordings are worked through
 MOST_CHANNELS = 64
 INTEGER_TYPES = ("uint8", "int16", "int32")
@@ -303,7 +305,16 @@ def kept_subtype(subtype, source, target):
 
 def check_extension(path):
     """Raise ValueError, in words, unless the name ends in .wav, .flac, .ogg or .mp3."""
-    if Path(path).suffix.lower() not in EXTENSIONS:
+    if Path(path).suffix.lower() not in WRITABLE:
         raise ValueError(
-            f"{path}: the extension says which file type is meant; use {', '.join(EXTENSIONS)}."
+            f"{path}: the extension says which file type is meant; use {', '.join(WRITABLE)}."
         )
+
+
+def how_to_convert(path):
+    """A sentence for a file of one of the `UNREADABLE` kinds."""
+    path = Path(path)
+    return (
+        f"{path} cannot be read: convert it first, for example by ffmpeg -i {path.name} "
+        f"{path.with_suffix('.flac').name}."
+    )

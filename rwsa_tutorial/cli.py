@@ -8,6 +8,7 @@ import contextlib
 import glob
 import math
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -23,8 +24,10 @@ EXAMPLES = {
   rwsa enhance 'day1/*.flac' day2.mp3 -o enhanced/
   rwsa enhance talk.wav -o gentle.wav --amount 0.7
 
-WAV, FLAC, OGG and MP3, any sample rate, mono or more channels, any length. What lies above
-8 kHz is lost. In a folder, names and file types stay as they are. A file that cannot be done is
+WAV, FLAC, OGG, MP3, AIFF, Opus and more, any sample rate, mono or more channels, any length. What
+lies above 8 kHz is lost. In a folder, names and file types stay as they are, but a type that can
+only be read becomes .wav; hidden files are left out. Results that are there already are left as
+they are, so that the same command goes on where it was stopped. A file that cannot be done is
 named, the others are done, and the exit status is 2.
 """,
     "evaluate": """examples:
@@ -97,7 +100,9 @@ def main(argv=None):
 
     Raises SystemExit (status 0 or 2) for --help and for unknown options, as argparse does.
     """
+    _ready_to_print()
     options = _parser().parse_args(argv)
+    before = _end_on_sigterm()
     try:
         return options.run(options)
     except (ValueError, OSError) as error:
@@ -106,6 +111,33 @@ def main(argv=None):
         return _complain(options.command, f"{error}. `rwsa check` says what is missing.")
     except KeyboardInterrupt:
         return _complain(options.command, "stopped; finished files are kept.", status=130)
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _ready_to_print():
+    """No output is a reason to stop: a closed stream, or characters that the terminal lacks."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as by 2>&-
+            setattr(sys, name, open(os.devnull, "w"))
+        if hasattr(stream := getattr(sys, name), "reconfigure"):  # a notebook's has not
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _end_on_sigterm():
+    """Let SIGTERM end the command as an exception does, unfinished files removed.
+
+    Returns what handled it before, or None where that cannot be changed: outside the main thread.
+    """
+
+    def stop(number, frame):
+        raise SystemExit(128 + number)
+
+    try:
+        return signal.signal(signal.SIGTERM, stop)
+    except ValueError:
+        return None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -295,7 +327,10 @@ def _parser():
 
 
 def _amount(text):
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
     return value
@@ -323,24 +358,47 @@ def _enhance(options):
     from tqdm import tqdm
 
     from rwsa_tutorial.enhance import enhance_file
+    from rwsa_tutorial.features import SAMPLE_RATE
 
-    jobs, problems = plan_enhancement(options.inputs, options.output, options.force)
+    jobs, problems, there = plan_enhancement(options.inputs, options.output, options.force)
     for words in problems:
         _complain("enhance", words)
     model = load_model(options.model) if jobs else None
-    done = 0
+    made, cut = set(), 0
     for source, target in tqdm(jobs, desc="files", unit="file", disable=len(jobs) < 2):
         try:
+            if target.exists() and _identity(target) in made:
+                raise ValueError(f"{target} is another's result on a disk that ignores case.")
             target.parent.mkdir(parents=True, exist_ok=True)
-            enhance_file(source, target, model, amount=options.amount)
-            done += 1
-        except (ValueError, OSError) as error:
-            words = str(error) if str(source) in str(error) else f"{source}: {error}"
+            rate = enhance_file(source, target, model, amount=options.amount)
+            made.add(_identity(target))
+            cut += rate > SAMPLE_RATE
+        except Exception as error:  # whatever one file raises, the others are done
+            words = _in_words(error)
+            words = words if str(source) in words else f"{source}: {words}"
             problems.append(words)
             with tqdm.external_write_mode():
                 _complain("enhance", words)
-    print(f"{done} enhanced, {len(problems)} not." if problems else f"{done} enhanced.")
+        except KeyboardInterrupt:
+            words = f"stopped; {len(made)} enhanced and kept. The same command does the rest."
+            return _complain("enhance", words, status=130)
+    counts = [f"{len(made)} enhanced", f"{len(problems)} not" if problems else ""]
+    counts += [f"{there} already there, left as they are (--force replaces)" if there else ""]
+    print(", ".join(filter(None, counts)) + ".")
+    if cut:
+        print(f"Of {cut}, what lay above 8 kHz is lost: the network hears 16 kHz.")
     return 2 if problems else 0
+
+
+def _in_words(error):
+    """What any error means to the person who gave the file."""
+    words = str(error)
+    short = ("out of memory", "allocate memory", "not enough memory")
+    if isinstance(error, MemoryError) or any(text in words.lower() for text in short):
+        return f"needs more memory than there is: close other programs ({words})."
+    if isinstance(error, (ValueError, OSError)):
+        return words
+    return f"{type(error).__name__}: {words}"
 
 
 def _evaluate(options):
@@ -528,36 +586,38 @@ def plan_enhancement(inputs, output, force=False):
         force: results may replace existing files, but never an input.
 
     Returns:
-        (jobs, problems): list of (source, target) paths, and a line for each input that cannot
-        be done.
+        (jobs, problems, there): list of (source, target) paths; a line for each input that cannot
+        be done; how many results are there already.
 
     Raises:
         ValueError: in words: `output` does not fit the inputs, or two results would have one name.
     """
-    from rwsa_tutorial.audio import EXTENSIONS
+    from rwsa_tutorial.audio import UNREADABLE, WRITABLE, how_to_convert
 
+    if "-" in (*inputs, str(output)):
+        raise ValueError("- is no file: enhance needs files, because it reads each of them twice.")
     meant_as_folder = str(output).endswith(("/", os.sep))
     output = Path(output)
     found, problems = [], []
     for text in inputs:
-        some = _find(text, output)
+        some, more = _find(text, output)
         found += some
-        if not some:
-            problems.append(_nothing_there(text))
-    found = list(dict.fromkeys(found))
+        problems += more
+    problems += [how_to_convert(path) for path, _ in found if path.suffix.lower() in UNREADABLE]
+    found = [pair for pair in dict.fromkeys(found) if pair[0].suffix.lower() not in UNREADABLE]
     single = len(inputs) == 1 and [Path(inputs[0])] == [path for path, _ in found]
     if output.is_dir() or meant_as_folder or not (output.suffix or output.exists()):
-        targets = [output / name for _, name in found]
-    elif output.suffix.lower() in EXTENSIONS:
+        targets = [_result(output / name) for _, name in found]
+    elif output.suffix.lower() in WRITABLE:
         if not single and found:
             raise ValueError(f"{output} is one file, but there may be more results: give a folder.")
         targets = [output for _ in found]
     elif single or output.exists():
-        raise ValueError(f"{output} is neither a folder nor one of {', '.join(EXTENSIONS)}.")
+        raise ValueError(f"{output} is neither a folder nor one of {', '.join(WRITABLE)}.")
     else:
-        targets = [output / name for _, name in found]
+        targets = [_result(output / name) for _, name in found]
 
-    jobs, owners = [], {}
+    jobs, owners, there = [], {}, 0
     identities = {_identity(source) for source, _ in found}
     for (source, _), target in zip(found, targets, strict=True):
         if target in owners:
@@ -565,36 +625,45 @@ def plan_enhancement(inputs, output, force=False):
         owners[target] = source
         if target.exists() and _identity(target) in identities:
             problems.append(f"{source}: the result would overwrite an input, {target}.")
-        elif target.exists() and not force:
-            problems.append(f"{source}: {target} exists; --force replaces it.")
+        elif target.is_file() and not force:
+            there += 1
         else:
             jobs.append((source, target))
-    return jobs, problems
+    return jobs, problems, there
+
+
+def _result(path):
+    """The path, or one that ends in .wav where the file type can be read but not written."""
+    from rwsa_tutorial.audio import WRITABLE
+
+    return path if path.suffix.lower() in WRITABLE else path.with_suffix(".wav")
 
 
 def _find(text, output):
-    """Recordings meant by one input: list of (path, name below the output folder)."""
+    """What one input means: list of (path, name below the output folder), and of problems."""
+    from rwsa_tutorial.audio import EXTENSIONS, UNREADABLE
     from rwsa_tutorial.corpora.pairs import recordings
 
-    path = Path(text)
+    path, problems = Path(text), []
     if path.is_file():
-        return [(path, Path(path.name))]
+        return [(path, Path(path.name))], []
     if path.is_dir():
-        files = recordings(path)
+        for _ in os.walk(path, onerror=lambda error: problems.append(str(error))):
+            pass  # to hear of folders that may not be read; `recordings` is silent about them
+        files = recordings(path) + recordings(path, UNREADABLE)
         folder, out = path.resolve(), output.resolve()
         if folder in out.parents:  # earlier results are no input
             files = [file for file in files if out not in file.resolve().parents]
-        return [(file, file.relative_to(path)) for file in files]
+        if not files:
+            problems.append(f"{text}: this folder holds no recordings ({' '.join(EXTENSIONS)}).")
+        return [(file, file.relative_to(path)) for file in files], problems
     hits = [Path(hit) for hit in sorted(glob.glob(text, recursive=True))]
-    return [(hit, Path(hit.name)) for hit in hits if hit.is_file()]
-
-
-def _nothing_there(text):
-    if Path(text).is_dir():
-        return f"{text}: there are no WAV, FLAC, OGG or MP3 files in this folder."
-    if glob.has_magic(text):
-        return f"{text}: no file matches this pattern."
-    return f"{text}: there is no such file or folder."
+    found = [(hit, Path(hit.name)) for hit in hits if hit.is_file()]
+    if not found and glob.has_magic(text):
+        problems.append(f"{text}: no file matches this pattern.")
+    elif not found:
+        problems.append(f"{text}: there is no such file or folder.")
+    return found, problems
 
 
 def _identity(path):

@@ -1,11 +1,16 @@
 """Any recording in, the enhanced recording out, at its own rate, length and level.
 
 The way of the signal: resample to 16 kHz, bring to mean square 1 (one gain for the whole
-recording, so it is read twice), cut into overlapping segments, analyse, model, synthesise,
-cross-fade, undo the gain, resample back. All of it works block by block: apart from the arrays
-that go in and out, memory does not grow with the length of the recording.
+recording, so it is read twice), cut where a pause begins and ends, and what is still long into
+overlapping segments, analyse, model, synthesise, cross-fade, undo the gain, resample back. All of
+it works block by block: apart from the arrays that go in and out, memory grows with the length of
+the recording by a number for each 15 ms alone.
+
+Pauses are cut out because the network has instance norms: in a segment that is mostly silence,
+their means and variances, and the level, are those of the silence, and speech suffers by some dB.
 """
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +22,10 @@ from rwsa_tutorial.features import HOP, SAMPLE_RATE, analyse, synthesise
 
 SEGMENT_SECONDS = 12.0  # long enough that the norms of neighbours agree; memory grows with it
 OVERLAP_SECONDS = 1.0
+
+STEP = 2 * HOP  # samples, 15 ms, in which pauses are told from sound
+PAUSE_DB = 40.0  # this far below the loudest step: dither is, the noise of a noisy recording not
+SHORTEST_PAUSE = 33  # steps, 0.5 s; a shorter one is ordinary speech, and does no harm
 
 
 def enhance(
@@ -31,8 +40,10 @@ def enhance(
 ):
     """Enhance a recording held in memory.
 
-    Channels are enhanced one by one. Silence stays exactly silent. What lies above 8 kHz in a
-    recording of a higher rate is lost, because the network hears 16 kHz.
+    Channels are enhanced one by one. Silence stays exactly silent. A pause of half a second or
+    more, digital silence or noise 40 dB below the loudest 15 ms, is enhanced apart from the sound
+    beside it, so that speech comes out as it would alone, and does not count for the level. What
+    lies above 8 kHz in a recording of a higher rate is lost, because the network hears 16 kHz.
 
     Args:
         wave: (n,) or (n, channels), n >= 1; any float, or uint8, int16, int32.
@@ -77,11 +88,14 @@ def enhance_file(source, target, model, **settings):
     """Enhance a recording on disk into another file, without holding it in memory.
 
     Args:
-        source: WAV, FLAC, OGG or MP3.
+        source: any kind of recording that `audio.read` takes.
         target: path of the result; its extension says the file type. The sample format is kept
             where the file type can hold it. The file appears whole or not at all, and replaces
             an existing one.
         model, **settings: as in `enhance`.
+
+    Returns:
+        int: the sample rate of the recording, Hz.
 
     Raises:
         FileNotFoundError: no such source, or no folder for the target.
@@ -96,6 +110,7 @@ def enhance_file(source, target, model, **settings):
     subtype = audio.kept_subtype(subtype, source, target)
     stream = enhance_stream(lambda: _file_blocks(source), rate, channels, model, **settings)
     audio.write_blocks(target, stream, rate, channels, subtype)
+    return rate
 
 
 def enhance_stream(
@@ -125,40 +140,74 @@ def enhance_stream(
     n_in, n, energy = _measure(open_blocks(), sample_rate, channels)
     if n_in == 0:
         raise ValueError("The recording is empty: it has no samples.")
-    gain = audio.level_gain(energy, n)
-    plan = plan_segments(n, segment, overlap)
-    heard = np.flatnonzero(gain)
-    expect_long = n * len(heard) > 5 * SAMPLE_RATE  # on two CPU cores that is about two seconds
+    gains, stretches = zip(*(find_stretches(e, n) for e in energy.T), strict=True)
+    plans = [
+        [(a + i, a + j) for a, b in some for i, j in plan_segments(b - a, segment, overlap)]
+        for some in stretches
+    ]
+    expect_long = n * np.count_nonzero(gains) > 5 * SAMPLE_RATE  # about two seconds on two cores
     bar = tqdm(
-        total=len(plan) * len(heard),
+        total=sum(map(len, plans)),
         desc="enhancing",
         unit="segment",
         delay=0 if expect_long else 2,
         leave=False,
-        disable=not progress,
+        disable=not progress or sys.stderr is None,  # as under pythonw
     )
 
-    def enhance_segment(x):
-        out = np.zeros_like(x)
-        for channel in heard:
-            if x[:, channel].any():
-                levelled = x[:, channel] * gain[channel]  # float64: no overflow for tiny levels
-                y = _apply(model, levelled.astype(np.float32), amount)
-                out[:, channel] = y / gain[channel]
+    def enhance_channel(channel):
+        def enhance_segment(x):
+            out = np.zeros_like(x)
+            if x.any():
+                levelled = x * gains[channel]  # float64: no overflow for tiny levels
+                out[:] = _apply(model, levelled.astype(np.float32), amount) / gains[channel]
             bar.update()
-        return out
+            return out
+
+        blocks = (block[:, channel : channel + 1] for block in open_blocks())
+        low = audio.resample_blocks(blocks, sample_rate, SAMPLE_RATE, 1, n)
+        return _crossfade((block[:, 0] for block in low), plans[channel], overlap, enhance_segment)
 
     was_training = getattr(model, "training", False)
     if was_training:
         model.eval()
     try:
-        low = audio.resample_blocks(open_blocks(), sample_rate, SAMPLE_RATE, channels, n)
-        done = _crossfade(low, plan, overlap, enhance_segment)
+        done = _side_by_side([enhance_channel(channel) for channel in range(channels)])
         yield from audio.resample_blocks(done, SAMPLE_RATE, sample_rate, channels, n_in)
     finally:
         bar.close()
         if was_training:
             model.train()
+
+
+def find_stretches(energy, n):
+    """Where a channel is to be cut: at the beginnings and ends of its pauses.
+
+    Args:
+        energy: sum of squares of each `STEP` samples, (steps,); the last may have fewer.
+        n: samples in all.
+
+    Returns:
+        (gain, stretches): the gain that brings what is no pause to mean square 1, or 0 where all
+        is silent; list of (start, stop) in samples, sound and pause in turn, the first starting
+        at 0 and the last stopping at n. Pauses are of `SHORTEST_PAUSE` steps or more. Sound is
+        cut however short it is: silence around a single word would do it more harm.
+    """
+    sound = energy > energy.max() * 10 ** (-PAUSE_DB / 10)
+    for start, stop in _runs(~sound) if sound.any() else ():
+        if stop - start < SHORTEST_PAUSE:
+            sound[start:stop] = True
+    lengths = np.minimum(STEP, n - STEP * np.arange(len(energy)))
+    gain = audio.level_gain(energy[sound].sum(), lengths[sound].sum())
+    cuts = sorted({edge for run in _runs(sound) for edge in run} | {0, len(sound)})
+    cuts = [STEP * int(cut) for cut in cuts[:-1]] + [n]
+    return gain, [*zip(cuts, cuts[1:], strict=False)]
+
+
+def _runs(mask):
+    """(start, stop) of each run of True."""
+    edges = np.flatnonzero(np.diff(mask, prepend=False, append=False))
+    return edges.reshape(-1, 2)
 
 
 def plan_segments(n, segment, overlap):
@@ -193,8 +242,8 @@ def _check_settings(amount, segment_seconds, overlap_seconds):
 
 
 def _measure(blocks, sample_rate, channels):
-    """Samples at the input's rate, samples at 16 kHz, energy at 16 kHz (channels,)."""
-    n_in, n, energy = 0, 0, np.zeros(channels)
+    """Samples at the input's rate, samples at 16 kHz, energy of each `STEP` (steps, channels)."""
+    n_in, n, energy, held = 0, 0, [], np.zeros((0, channels), np.float32)
 
     def counted():
         nonlocal n_in
@@ -204,8 +253,15 @@ def _measure(blocks, sample_rate, channels):
 
     for block in audio.resample_blocks(counted(), sample_rate, SAMPLE_RATE, channels):
         n += len(block)
-        energy += np.square(block, dtype=np.float64).sum(0)
-    if not np.isfinite(energy).all():
+        held = np.concatenate([held, block])
+        whole = len(held) // STEP * STEP
+        steps = held[:whole].reshape(-1, STEP, channels)
+        energy.append(np.square(steps, dtype=np.float64).sum(1))
+        held = held[whole:]
+    if len(held):
+        energy.append(np.square(held, dtype=np.float64).sum(0, keepdims=True))
+    energy = np.concatenate(energy or [np.zeros((0, channels))])
+    if not np.isfinite(energy.sum()):
         raise ValueError("The recording holds values too large for a sound: full scale is 1.")
     return n_in, n, energy
 
@@ -214,21 +270,36 @@ def _crossfade(blocks, plan, overlap, enhance_segment):
     """Enhance each piece of the plan and join them; the gains of two neighbours add up to 1.
 
     The outer quarters of an overlap, where one piece knows little of what lies beyond its edge,
-    are left to the other piece.
+    are left to the other piece. Pieces that share nothing are put side by side.
     """
     ramp = np.clip(2 * (np.arange(overlap) + 0.5) / overlap - 0.5, 0, 1)
-    fade = np.sin(0.5 * np.pi * ramp).astype(np.float32)[:, None] ** 2
-    held, held_from, tail = next(blocks), 0, None
-    for start, stop in plan:
+    fade = np.sin(0.5 * np.pi * ramp).astype(np.float32) ** 2
+    held, held_from, tail = next(blocks), 0, ()
+    next_starts = [start for start, _ in plan[1:]] + [plan[-1][1]]
+    for (start, stop), next_start in zip(plan, next_starts, strict=True):
         while held_from + len(held) < stop:
             held = np.concatenate([held, next(blocks)])
         held, held_from = held[start - held_from :], start
         out = enhance_segment(held[: stop - start])
-        if tail is not None:
+        if len(tail):
             out[:overlap] = tail * (1 - fade) + out[:overlap] * fade
-        keep = len(out) if (start, stop) == plan[-1] else len(out) - overlap
-        tail = out[keep:]
-        yield out[:keep]
+        tail = out[next_start - start :]
+        yield out[: next_start - start]
+
+
+def _side_by_side(channels):
+    """Streams of blocks (m,), all equally long in the end, as one of blocks (m, channels)."""
+    held = [np.zeros(0, np.float32)] * len(channels)
+    while True:
+        held = [
+            block if len(block) else next(channel, block)
+            for block, channel in zip(held, channels, strict=True)
+        ]
+        m = min(map(len, held))
+        if m == 0:
+            return
+        yield np.stack([block[:m] for block in held], axis=1)
+        held = [block[m:] for block in held]
 
 
 @torch.inference_mode()

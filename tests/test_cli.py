@@ -3,8 +3,11 @@
 import csv
 import io
 import math
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -95,9 +98,10 @@ def test_existing_results_are_kept_unless_forced(folder, capsys):
     (folder / "out").mkdir()
     (folder / "out/a.wav").write_text("precious")
     (folder / "in/bad.wav").unlink()
-    assert rwsa("enhance", folder / "in", "-o", folder / "out") == 2
+    assert rwsa("enhance", folder / "in", "-o", folder / "out") == 0
     assert (folder / "out/a.wav").read_text() == "precious"
-    assert "out/a.wav exists; --force replaces it" in capsys.readouterr().err
+    told = "3 enhanced, 1 already there, left as they are (--force replaces).\n"
+    assert capsys.readouterr().out == told
     assert files(folder / "out") == ["a.wav", "b.flac", "deep/a.ogg", "deep/d.mp3"]
     assert rwsa("enhance", folder / "in", "-o", folder / "out", "--force") == 0
     assert peak(folder / "out/a.wav") == pytest.approx(0.2, abs=0.01)
@@ -131,8 +135,10 @@ def test_results_inside_the_input_folder_are_not_enhanced_again(folder):
     ("words", "told"),
     [
         (["in/none.wav", "-o", "out"], "none.wav: there is no such file or folder"),
+        (["-", "-o", "out.wav"], "- is no file"),
+        (["in/a.wav", "-o", "-"], "- is no file"),
         (["in/*.aiff", "-o", "out"], "no file matches this pattern"),
-        (["bare", "-o", "out"], "no WAV, FLAC, OGG or MP3 files in this folder"),
+        (["bare", "-o", "out"], "this folder holds no recordings (.wav"),
         (["in/bad.wav", "-o", "out.wav"], "bad.wav cannot be read as audio"),
         (["in", "-o", "out.wav"], "give a folder"),
         (["in/a.wav", "in/b.flac", "-o", "out.wav"], "give a folder"),
@@ -154,6 +160,119 @@ def test_bad_input_is_told_in_one_line(folder, monkeypatch, capsys, words, told)
     assert files(folder) == before
 
 
+def test_all_that_sounds_is_enhanced_or_named(folder, capsys):
+    """Of a kind that can only be read a WAV comes out; what cannot be read counts as not done."""
+    (folder / "in/bad.wav").unlink()
+    soundfile.write(folder / "in/c.aiff", tone(), 16_000)
+    soundfile.write(folder / "in/d.opus", tone(rate=48_000), 48_000, format="OGG", subtype="OPUS")
+    assert rwsa("enhance", folder / "in", "-o", folder / "out") == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("6 enhanced.\nOf 1, what lay above 8 kHz is lost")
+    made = {Path(name).stem for name in files(folder / "out") if "deep" not in name}
+    assert made == {"a", "b", "c", "d"}
+    assert peak(next((folder / "out").glob("d.*"))) == pytest.approx(0.2, abs=0.03)
+    (folder / "in/e.m4a").write_bytes(b"0")
+    assert rwsa("enhance", folder / "in", "-o", folder / "out", "--force") == 2
+    printed = capsys.readouterr()
+    assert "e.m4a" in printed.err and "ffmpeg" in printed.err
+    assert printed.out.startswith("6 enhanced, 1 not.\n")
+    assert rwsa("enhance", folder / "in/e.m4a", "-o", folder / "e.wav") == 2
+    assert "ffmpeg" in capsys.readouterr().err
+    for copy in ("x/one.mp1", "y/one.mp1"):
+        (folder / copy).parent.mkdir()
+        (folder / copy).write_bytes((folder / "in/deep/d.mp3").read_bytes())
+    assert rwsa("enhance", folder / "x/one.mp1", folder / "y/one.mp1", "-o", folder / "z") == 2
+    assert "would both become" in capsys.readouterr().err
+
+
+def test_a_folder_that_may_not_be_read_is_told(folder, monkeypatch, capsys):
+    scandir = os.scandir
+
+    def forbid(path):
+        if Path(path).name == "deep":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", forbid)
+    assert rwsa("enhance", folder / "in", "-o", folder / "out") == 2
+    assert "Permission denied" in capsys.readouterr().err
+    assert "a.wav" in files(folder / "out")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (MemoryError("Unable to allocate 9 TiB"), "needs more memory than there is"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "needs more memory than"),
+        (RuntimeError("shapes do not fit"), "RuntimeError: shapes do not fit"),
+        (KeyError("odd"), "KeyError: 'odd'"),
+    ],
+)
+def test_whatever_one_file_raises_the_others_are_done(folder, monkeypatch, capsys, error, told):
+    (folder / "in/bad.wav").unlink()
+
+    def once(mag, phase, raised=[]):  # noqa: B006  (it is the memory)
+        if not raised:
+            raised.append(True)
+            raise error
+        return halving(mag, phase)
+
+    monkeypatch.setattr(cli, "load_model", lambda name: once)
+    assert rwsa("enhance", folder / "in", "-o", folder / "out") == 2
+    printed = capsys.readouterr()
+    assert printed.out == "3 enhanced, 1 not.\n"
+    assert f"a.wav: {told}" in printed.err
+    assert files(folder / "out") == ["b.flac", "deep/a.ogg", "deep/d.mp3"]
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, "SIGTERM"])
+def test_a_batch_that_is_stopped_leaves_no_part_files(folder, monkeypatch, capsys, stop):
+    (folder / "in/bad.wav").unlink()
+    before = signal.getsignal(signal.SIGTERM)
+
+    def second(mag, phase, calls=[]):  # noqa: B006
+        calls.append(1)
+        if len(calls) == 2 and stop == "SIGTERM":
+            os.kill(os.getpid(), signal.SIGTERM)
+        elif len(calls) == 2:
+            raise stop
+        return halving(mag, phase)
+
+    monkeypatch.setattr(cli, "load_model", lambda name: second)
+    words = ("enhance", folder / "in", "-o", folder / "out")
+    if stop == "SIGTERM":
+        with pytest.raises(SystemExit) as ended:
+            rwsa(*words)
+        assert ended.value.code == 143
+    else:
+        assert rwsa(*words) == 130
+        assert "stopped; 1 enhanced and kept. The same command" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert files(folder / "out") == ["a.wav"]
+    assert rwsa(*words) == 0
+    assert capsys.readouterr().out.startswith("3 enhanced, 1 already there")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere all names are Unicode")
+def test_no_terminal_and_no_encoding_ends_a_command(folder):
+    """Standard error closed, output in cp1252, a name that is no UTF-8."""
+    (folder / "in/bad.wav").rename(folder / "in/caf\udce9.wav")
+    code = (
+        "import sys\nfrom rwsa_tutorial import cli\n"
+        "cli.load_model = lambda name: lambda mag, phase: (mag, phase, None)\n"
+        "status = cli.main(sys.argv[1:])\nprint('\u2713', status)"
+    )
+    words = [sys.executable, "-c", code, "enhance", "in", "-o", "out"]
+    env = {**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}
+    done = subprocess.run(words, cwd=folder, env=env, capture_output=True)
+    assert b"rwsa enhance: in/caf\\udce9.wav" in done.stderr
+    assert done.stdout.split(b"\n")[0].strip() == b"4 enhanced, 1 not."
+    assert b"\\u2713 2" in done.stdout
+    closed = ["sh", "-c", 'exec "$@" 2>&-', "sh", *words, "--force"]
+    done = subprocess.run(closed, cwd=folder, env=env, capture_output=True)
+    assert done.stdout.split(b"\n")[0].strip() == b"4 enhanced, 1 not."
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -162,7 +281,8 @@ def test_bad_input_is_told_in_one_line(folder, monkeypatch, capsys, words, told)
         (["enhance", "a.wav"], "-o/--output"),
         (["enhance", "a.wav", "-o", "b.wav", "--amount", "2"], "2 is not between 0 and 1"),
         (["enhance", "a.wav", "-o", "b.wav", "--amount=-0.1"], "-0.1 is not between 0 and 1"),
-        (["enhance", "a.wav", "-o", "b.wav", "--amount", "much"], "--amount"),
+        (["enhance", "a.wav", "-o", "b.wav", "--amount", "much"], "much is not between 0 and 1"),
+        (["enhance", "a.wav", "-o", "b.wav", "--amount", "nan"], "nan is not between 0 and 1"),
         (["evaluate", "--clean", "c", "--noisy", "n"], "--csv"),
     ],
 )

@@ -11,7 +11,14 @@ from torch import nn
 import rwsa_tutorial as rt
 from rwsa_tutorial import audio
 from rwsa_tutorial.corpora.mixing import mix
-from rwsa_tutorial.enhance import SEGMENT_SECONDS, enhance_file, enhance_stream, plan_segments
+from rwsa_tutorial.enhance import (
+    SEGMENT_SECONDS,
+    STEP,
+    enhance_file,
+    enhance_stream,
+    find_stretches,
+    plan_segments,
+)
 from rwsa_tutorial.metrics import si_sdr
 from rwsa_tutorial.paths import data_path
 
@@ -323,3 +330,81 @@ def test_memory_does_not_grow_with_the_recording():
     assert len(set(second)) > open_blocks / 3
     for read, done in enumerate(second):
         assert read * audio.BLOCK - sum(taken[:done]) <= 2 * SEGMENT_SECONDS * 16_000
+
+
+def example(name):
+    """(clean, noisy) of the examples, (n,) at 16 kHz."""
+    return [
+        audio.read(data_path("examples", role, f"{name}.flac"))[0] for role in ("clean", "noisy")
+    ]
+
+
+def noise(n, level_db):
+    return (10 ** (level_db / 20) * np.random.default_rng(0).standard_normal(n)).astype(np.float32)
+
+
+def test_speech_amid_silence_is_enhanced_as_it_is_alone():
+    """Digital silence, and dither at -90 dB, before, between and after two recordings."""
+    model, (clean, wave) = rt.load_pretrained("nano"), example("rain")
+    alone = si_sdr(clean, rt.enhance(wave, 16_000, model))
+    assert alone > si_sdr(clean, wave) + 2
+    dither = noise(40_000, -90)
+    silence = np.zeros(112_000, np.float32)
+    first = len(silence)
+    second = first + len(wave) + len(dither)
+    out = rt.enhance(np.concatenate([silence, wave, dither, wave, silence]), 16_000, model)
+    for start in (first, second):
+        part = out[start : start + len(wave)]
+        assert si_sdr(clean, part) == pytest.approx(alone, abs=0.2)
+    assert not out[: first - STEP].any()
+    assert not out[second + len(wave) + STEP :].any()
+    assert np.square(out[first + len(wave) + STEP : second - STEP]).mean() < 1e-9
+
+
+def test_ordinary_recordings_are_in_one_piece():
+    for name in ("cafe", "street", "fan", "rain", "keyboard", "babble"):
+        _, wave = example(name)
+        gain, stretches = find_stretches(energies(wave), len(wave))
+        assert stretches == [(0, len(wave))]
+        assert gain == pytest.approx(1 / np.sqrt(np.square(wave, dtype=float).mean()), rel=1e-12)
+
+
+def energies(wave):
+    return np.array([np.square(s, dtype=float).sum() for s in audio.blocks_of(wave, STEP)])
+
+
+@pytest.mark.parametrize(
+    ("levels", "cuts", "wanted"),  # decibels of steps of 15 ms; steps; gain
+    [
+        ([0] * 90, [], 1),
+        ([-300] * 90, [], 0),
+        ([-300] * 90 + [0] * 90, [90], 1),
+        ([-41] * 90 + [0] * 90 + [-41] * 90, [90, 180], 1),
+        ([-39] * 90 + [0] * 90, [], 2**0.5),
+        ([0] * 90 + [-300] * 30 + [0] * 60, [], 1.2**0.5),  # a short pause
+        ([0] * 90 + [-300] * 33 + [0] * 90, [90, 123], 1),
+        ([-300] * 90 + [0] * 7 + [-300] * 90, [90, 97], 1),  # a word
+        ([-300] * 2 + [0] * 8 + [-300] * 90, [10], 1.25**0.5),  # one at the edge
+        ([0] * 90 + [-300] * 40 + [0] * 7 + [-300] * 20 + [0] * 90, [90, 130], (204 / 184) ** 0.5),
+    ],
+)
+def test_a_recording_is_cut_at_its_pauses(levels, cuts, wanted):
+    n = STEP * len(levels) - 100  # the last step is not whole
+    energy = STEP * 10 ** (np.array(levels) / 10) * (np.array(levels) > -300)
+    energy[-1] *= (STEP - 100) / STEP
+    edges = [0, *(STEP * cut for cut in cuts), n]
+    gain, stretches = find_stretches(energy, n)
+    assert stretches == list(zip(edges, edges[1:], strict=False))
+    assert gain == pytest.approx(wanted, abs=2e-3)
+
+
+def test_each_channel_has_pauses_of_its_own():
+    """Two speakers, each on a channel, one after the other."""
+    pause = np.zeros(60_000, np.float32)
+    voice = noisy(speechlike(2.505))
+    columns = [np.concatenate([voice, pause]), np.concatenate([pause, voice])]
+    out = rt.enhance(np.stack(columns, axis=1), 16_000, Contextual())
+    alone = rt.enhance(voice, 16_000, Contextual())
+    assert np.abs(out[: len(voice), 0] - alone).max() < 1e-5
+    assert np.abs(out[len(pause) :, 1] - alone).max() < 1e-5
+    assert not out[len(voice) :, 0].any() and not out[: len(pause), 1].any()

@@ -70,12 +70,12 @@ def paired_files(clean, noisy, by="auto"):
     return _joined(files, {"clean": clean, "noisy": noisy}, _name, "name")
 
 
-def recordings(folder):
-    """All WAV, FLAC, OGG and MP3 files below a folder, sorted; hidden ones are left out."""
+def recordings(folder, extensions=audio.EXTENSIONS):
+    """All files below a folder with one of the extensions, sorted; hidden ones are left out."""
     return sorted(
         path
         for path in Path(folder).rglob("*")
-        if path.suffix.lower() in audio.EXTENSIONS
+        if path.suffix.lower() in extensions
         and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
