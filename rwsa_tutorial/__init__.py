@@ -22,6 +22,7 @@ _PUBLIC = {
     "load_weights": "weights",
     "analyse": "features",
     "synthesise": "features",
+    "plain_pytorch": "compiled",
     "selective_scan": "scan",
     "scan_backends": "scan",
     "enhance": "enhance",

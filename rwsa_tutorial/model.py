@@ -151,10 +151,12 @@ class RWSAMambaUNet(nn.Module):
 
         noisy_mag, noisy_phase: (B, F, T), F = 256, any T. Returns mag (B, F, T), phase (B, F, T)
         and spec (B, F, T, 2), which is (mag cos(phase), mag sin(phase)), still compressed.
-        Raises ValueError for other shapes.
+        Raises ValueError for other shapes, B = 0 or T = 0.
         """
-        if noisy_mag.ndim != 3 or noisy_mag.shape[1] != BINS or noisy_mag.shape[2] == 0:
-            raise ValueError(f"mag must be (B, {BINS}, T), not {tuple(noisy_mag.shape)}")
+        if noisy_mag.ndim != 3 or noisy_mag.shape[1] != BINS or 0 in noisy_mag.shape:
+            raise ValueError(
+                f"mag must be (B, {BINS}, T), B and T at least 1, not {tuple(noisy_mag.shape)}"
+            )
         if noisy_phase.shape != noisy_mag.shape:
             raise ValueError(
                 f"phase {tuple(noisy_phase.shape)} must have mag's shape {tuple(noisy_mag.shape)}"

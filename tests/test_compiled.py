@@ -1,17 +1,22 @@
 """The compiled kernels of the CPU against plain PyTorch formulas, outputs and gradients."""
 
-import builtins
-import time
+import os
+import subprocess
+import sys
 
+import nbformat
 import numba
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nbclient import NotebookClient
 from numba import njit, prange
 from torch.nn import functional as F
 
+import rwsa_tutorial as rt
+from rwsa_tutorial import compiled
 from rwsa_tutorial.compiled import attention as narrow
 from rwsa_tutorial.compiled import causal_conv, kernel, mixer, usable
 from rwsa_tutorial.compiled.simd import LANES, base2, exp2, load, sigmoid, softplus, store
@@ -352,21 +357,10 @@ def test_usable_says_no_where_the_kernels_cannot_go(monkeypatch):
     assert usable(x) and usable(x, x) and usable(x.double())
     assert not usable(x.half()) and not usable(x.bfloat16()) and not usable(x.long())
     assert not usable(x, x.double()) and not usable(x.to("meta"))
-    with torch.autocast("cpu", torch.bfloat16):
+    with rt.plain_pytorch():
         assert not usable(x)
-    _without_numba(monkeypatch)
+    monkeypatch.setattr(compiled, "NUMBA", False)
     assert not usable(x)
-
-
-def _without_numba(monkeypatch):
-    right = builtins.__import__
-
-    def without(name, *rest):
-        if name == "numba":
-            raise ImportError("No module named 'numba'")
-        return right(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without)
 
 
 def block_results(block, x, dout):
@@ -423,26 +417,31 @@ def test_any_number_of_threads_gives_the_same_and_leaves_torch_alone(threads):
         torch.set_num_threads(before)
 
 
-def slow_kernel(seconds):
-    """A kernel whose first call takes a while, as compiling does."""
-
-    def nothing(x):
-        x[0] = 1
-
-    made = kernel.Kernel(nothing)
-    made.compiled = lambda x: time.sleep(seconds) or nothing(x)
-    return made
+CALLS = """
+import sys, torch
+from rwsa_tutorial.compiled import causal_conv
+causal_conv.forward(torch.zeros(1, 2, 3), torch.zeros(2, 4), torch.zeros(2))
+causal_conv.forward(*(torch.zeros(*s).double() for s in ((1, 2, 3), (2, 4), (2,))))
+"""
 
 
-def test_compiling_is_announced_once_and_a_quick_start_is_not(monkeypatch, capsys):
-    monkeypatch.setattr(kernel, "PATIENCE", 0.05)
-    kernel._say_once.cache_clear()
-    slow_kernel(0)(np.zeros(1))
-    time.sleep(0.1)
-    assert capsys.readouterr().err == ""
-    slow_kernel(0.3)(np.zeros(1))
-    slow_kernel(0.3)(np.zeros(1))
-    assert capsys.readouterr().err == kernel.NOTICE + "\n"
+def test_compiling_is_announced_once_and_not_where_all_is_on_the_disk(tmp_path):
+    for notice in (kernel.NOTICE + "\n", ""):
+        run = subprocess.run(
+            [sys.executable, "-c", CALLS],
+            env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+        )
+        assert (run.returncode, run.stdout, run.stderr) == (0, "", notice)
+
+
+def test_the_notice_is_no_part_of_what_a_cell_prints(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CALLS)])
+    NotebookClient(notebook, kernel_name="python3").execute()
+    assert list(tmp_path.rglob("*.nbc")) != []  # it was compiled
+    assert notebook.cells[0].outputs == []
 
 
 def test_a_kernel_is_known_by_the_vectors_it_was_compiled_with(monkeypatch):

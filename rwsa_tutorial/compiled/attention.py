@@ -10,8 +10,8 @@ import math
 import numpy as np
 import torch
 from numba import njit, prange
-from torch.autograd.function import once_differentiable
 
+from . import first_order
 from .kernel import Kernel, flat
 from .simd import LANES, exp2, larger, load, splat, store
 
@@ -220,7 +220,7 @@ class _Attention(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx, dout):
         q, k, v, out, logs = ctx.saved_tensors
         B, H, L, E = q.shape
@@ -234,6 +234,7 @@ class _Attention(torch.autograd.Function):
         return grads
 
 
+@torch.compiler.disable
 def attention(q, k, v):
-    """softmax(q k^T / sqrt(E)) v, differentiable. q, k, v: (B, H, L, E), float32 or float64."""
+    """softmax(q k^T / sqrt(E)) v, once differentiable. All (B, H, L, E), float32 or float64."""
     return _Attention.apply(q, k, v)

@@ -1,6 +1,8 @@
 """Compile a kernel once, say so, keep it on disk, and run it on as many threads as torch uses."""
 
+import contextlib
 import functools
+import os
 import sys
 import threading
 import zlib
@@ -9,13 +11,15 @@ from pathlib import Path
 import numba
 import numpy as np
 import torch
+from numba.core import event
 
+from . import in_child, why_not
 from .simd import LANES
 
 # Numba recompiles when a kernel's own file changes; this makes it notice simd.py as well
 VERSION = zlib.crc32(Path(__file__).with_name("simd.py").read_bytes())
 NOTICE = "Compiling for this processor: some ten seconds in all, and only this once ..."
-PATIENCE = 1.5  # seconds without a word; from the disk a kernel comes sooner
+_running = threading.RLock()  # not every threading layer of Numba lets two callers in
 
 
 class Kernel:
@@ -31,29 +35,48 @@ class Kernel:
             self.compiled = numba.njit(parallel=True, cache=True)(function)
         except RuntimeError:  # no folder to keep it in: compiled anew in every process
             self.compiled = numba.njit(parallel=True)(function)
-        self.seen = set()
 
     def __call__(self, *arguments):
+        if reason := why_not():
+            raise RuntimeError(f"A compiled kernel cannot run: {reason}.")
+        _mind_forks()
+        with _running, event.install_listener("numba:compile", _Listener()):
+            self._run(*arguments)
+
+    def _run(self, *arguments):
         threads = torch.get_num_threads()
         numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-        kinds = arguments[0].dtype
-        if kinds in self.seen:
-            self.compiled(*arguments)
-        else:
-            notice = threading.Timer(PATIENCE, _say_once)
-            notice.start()
-            try:
-                self.compiled(*arguments)
-            finally:
-                notice.cancel()
-            self.seen.add(kinds)
+        self.compiled(*arguments)
         if torch.get_num_threads() != threads:  # Numba resets the OpenMP pool that both share
             torch.set_num_threads(threads)
 
 
+class _Listener(event.Listener):
+    """Hears of compiling, and of nothing where a kernel comes from the disk."""
+
+    def on_start(self, event):
+        _say_once()
+
+    def on_end(self, event):
+        pass
+
+
 @functools.cache
 def _say_once():
-    print(NOTICE, file=sys.stderr, flush=True)
+    """The notice, on the terminal: in a notebook it would be kept among what a cell prints."""
+    # what Jupyter's kernel keeps of the terminal that it was started from
+    terminal = getattr(sys.stderr, "_original_stdstream_copy", None)
+    with contextlib.suppress(OSError, ValueError):  # closed
+        if terminal is not None:
+            os.write(terminal, f"{NOTICE}\n".encode())
+        elif sys.stderr is not None and "ipykernel" not in type(sys.stderr).__module__:
+            print(NOTICE, file=sys.stderr, flush=True)
+
+
+@functools.cache
+def _mind_forks():
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=in_child)
 
 
 def working_type(*tensors):

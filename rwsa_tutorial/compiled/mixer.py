@@ -6,10 +6,9 @@ The equations are those of layers/mamba.py, where the mixer is to be read.
 """
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from ..scan import cpu as scan
-from . import causal_conv
+from . import causal_conv, first_order
 
 
 def _prepare(x, w_in, w_conv, b_conv, w_x, w_dt, N):
@@ -38,7 +37,7 @@ class _Mixer(torch.autograd.Function):
         return _channels(y) @ w_out.T
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx, dout):
         x, w_in, w_conv, b_conv, w_x, w_dt, b_dt, A, D, w_out, states = ctx.saved_tensors
         inner, N = A.shape
@@ -79,8 +78,9 @@ def _outer(gradient, x):
     return gradient.flatten(0, 1).T @ x.flatten(0, 1)
 
 
+@torch.compiler.disable
 def mix(x, mixer):
-    """`MambaMixer.forward`, differentiable. x: (B, L, width), float32 or float64."""
+    """`MambaMixer.forward`, once differentiable. x: (B, L, width), float32 or float64."""
     return _Mixer.apply(
         torch.is_grad_enabled(),  # inside the function it would always be off
         x,

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..compiled import usable
+from ..compiled import in_float32, plain, usable
 
 NARROW = 16  # channels of a head up to which the compiled version is the quicker one on a CPU
 
@@ -15,6 +15,8 @@ def attention(q, k, v):
         from ..compiled.attention import attention as compiled
 
         return compiled(q, k, v)
+    if plain():
+        return torch.softmax(q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5, dim=-1) @ v
     return F.scaled_dot_product_attention(q, k, v)
 
 
@@ -47,5 +49,6 @@ class SelfAttention(nn.Module):
         q, k, _ = self.project(x)
         return torch.softmax(q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5, dim=-1)
 
+    @in_float32
     def forward(self, x):
         return self.out_proj(attention(*self.project(x)).transpose(1, 2).flatten(2))

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..compiled import usable
+from ..compiled import in_float32, untouched, usable
 from ..scan import selective_scan
 
 
@@ -40,8 +40,9 @@ class MambaMixer(nn.Module):
         with torch.no_grad():
             self.dt_proj.bias.copy_(step + torch.log(-torch.expm1(-step)))
 
+    @in_float32
     def forward(self, x):
-        if self.backend in ("auto", "cpu") and usable(x, *self.parameters()):
+        if self.backend in ("auto", "cpu") and usable(x, *self.parameters()) and self._replaceable:
             from ..compiled.mixer import mix  # the same in one piece, quicker and with less memory
 
             return mix(x, self)
@@ -50,17 +51,27 @@ class MambaMixer(nn.Module):
         delta, B, C = self.x_proj(u.transpose(1, 2)).split(self.split, dim=-1)
         y = selective_scan(
             u,
-            (delta @ self.dt_proj.weight.T).transpose(1, 2),
+            self.dt_proj(delta).transpose(1, 2),
             -torch.exp(self.A_log),
             B.transpose(1, 2),
             C.transpose(1, 2),
             self.D,
             z,
-            self.dt_proj.bias,
             delta_softplus=True,
             backend=self.backend,
         )
         return self.out_proj(y.transpose(1, 2))
+
+    @property
+    def _replaceable(self):
+        """Whether one kernel may do the work of the layers, which are then not called."""
+        without_bias = self.in_proj, self.x_proj, self.out_proj
+        with_bias = self.conv1d, self.dt_proj
+        return (
+            untouched(*without_bias, *with_bias)
+            and all(layer.bias is None for layer in without_bias)
+            and all(layer.bias is not None for layer in with_bias)
+        )
 
 
 class MambaLayer(nn.Module):
@@ -71,6 +82,7 @@ class MambaLayer(nn.Module):
         self.norm = nn.RMSNorm(width, eps=1e-5)
         self.mixer = MambaMixer(width, **mixer)
 
+    @in_float32
     def forward(self, x):
         return self.mixer(self.norm(x)) + x
 
@@ -89,6 +101,7 @@ class BiMamba(nn.Module):
         for p in self.proj.parameters():  # as a transposed convolution starts, the authors' choice
             nn.init.uniform_(p, -(width**-0.5), width**-0.5)
 
+    @in_float32
     def forward(self, x):
         against = self.backwards(x.flip(1)).flip(1)
         return self.proj(torch.cat([self.forwards(x), against], dim=-1))

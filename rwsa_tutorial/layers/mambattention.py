@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from ..compiled import plain
 from .mamba import BiMamba
 
 PART = 8192  # steps of sequences that go through a layer together on a CPU
@@ -30,7 +31,7 @@ def _each(layer, x):
     On a CPU it gets a few sequences at a time, so that what it computes stays in the cache.
     """
     B, S, L, C = x.shape
-    size = max(1, PART // (B * L)) if x.device.type == "cpu" else S
+    size = max(1, PART // (B * L)) if x.device.type == "cpu" and not plain() else S
     parts = [layer(p.reshape(-1, L, C)).view(B, -1, L, C) for p in x.split(size, dim=1)]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 

@@ -4,6 +4,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ..compiled import plain
+
 
 def deformable_conv(x, offsets, weight):
     """Depthwise 3x3 convolution whose nine taps look where the offsets send them.
@@ -20,6 +22,9 @@ def deformable_conv(x, offsets, weight):
     )  # (9, T, 1): where each tap looks without offsets
     columns = torch.arange(width, device=x.device, dtype=x.dtype) + tap.repeat(3)[:, None, None]
     moved = offsets.view(B, 9, 2, T, width)
+    if plain():
+        seen = _between(x, rows + moved[:, :, 0], columns + moved[:, :, 1])
+        return torch.einsum("bckt,ck->bct", seen.flatten(3), weight.flatten(1)).view_as(x)
     # grid_sample wants positions from -1 to 1 between the outer edges of the outer pixels
     grid = torch.stack(
         [
@@ -38,6 +43,34 @@ def deformable_conv(x, offsets, weight):
     return torch.einsum("bkctf,ck->bctf", seen, weight.flatten(1))
 
 
+def _between(x, rows, columns):
+    """`grid_sample` in operations that can be derived twice. x: (B, C, T, F).
+
+    rows, columns: (B, 9, T, F), positions in pixels. Returns (B, C, 9, T, F).
+    """
+    B, C, T, width = x.shape
+    top, left = rows.floor(), columns.floor()
+    seen = 0
+    for down, right in ((0, 0), (0, 1), (1, 0), (1, 1)):  # the four pixels around a position
+        row, column = top + down, left + right
+        near = (1 - (rows - row).abs()) * (1 - (columns - column).abs())
+        inside = (row >= 0) & (row < T) & (column >= 0) & (column < width)
+        index = (row.clamp(0, T - 1) * width + column.clamp(0, width - 1)).long()
+        pixels = x.flatten(2).gather(2, index.view(B, 1, -1).expand(-1, C, -1))
+        seen = seen + pixels.view(B, C, *rows.shape[1:]) * (near * inside)[:, None]
+    return seen
+
+
+class DeformableConv(nn.Conv2d):
+    """A depthwise 3x3 kernel for `deformable_conv`: (B, C, T, F), (B, 18, T, F) -> (B, C, T, F)."""
+
+    def __init__(self, width):
+        super().__init__(width, width, 3, groups=width, bias=False)
+
+    def forward(self, x, offsets):
+        return deformable_conv(x, offsets, self.weight)
+
+
 class PatchEmbedding(nn.Module):
     """Deformable depthwise 3x3 with its own offsets, 1x1, Hardswish: (B, C, T, F) -> the same."""
 
@@ -47,7 +80,7 @@ class PatchEmbedding(nn.Module):
             nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False),
             nn.Conv2d(width, 18, 1, bias=False),
         )
-        self.deformable = nn.Conv2d(width, width, 3, groups=width, bias=False)  # holds the kernel
+        self.deformable = DeformableConv(width)
         self.pointwise = nn.Conv2d(width, width, 1, bias=False)
         for conv in (*self.offsets, self.pointwise):
             fan_out = conv.kernel_size[0] * conv.kernel_size[1] * conv.out_channels
@@ -55,4 +88,4 @@ class PatchEmbedding(nn.Module):
 
     def forward(self, x):
         offsets = self.offsets(x).clamp(-1, 1)
-        return F.hardswish(self.pointwise(deformable_conv(x, offsets, self.deformable.weight)))
+        return F.hardswish(self.pointwise(self.deformable(x, offsets)))

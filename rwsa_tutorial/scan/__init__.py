@@ -10,6 +10,8 @@ from importlib import import_module
 
 import torch
 
+from .. import compiled
+
 # engine -> the package it needs beyond torch; listed in the order in which "auto" prefers them
 ENGINES = {
     "gpu": "triton",
@@ -18,6 +20,7 @@ ENGINES = {
     "parallel": None,
     "reference": None,
 }
+COMPILED = ("gpu", "mamba_ssm", "cpu")  # nothing can look into these
 MIXABLE = (torch.float16, torch.bfloat16, torch.float32)
 
 
@@ -34,7 +37,7 @@ def _can_run(name):
             import_module(package)
     except ImportError as error:
         return f"needs {package}, which does not import here ({error})"
-    return _engine(name).can_run() if name in ("gpu", "mamba_ssm") else True
+    return _engine(name).can_run() if name in COMPILED else True
 
 
 def _engine(name):
@@ -42,7 +45,9 @@ def _engine(name):
 
 
 def _pick(u, A):
-    """The quickest engine for where the data is."""
+    """The quickest engine for where the data is and for what is asked of it."""
+    if compiled.plain():
+        return "parallel"
     for name in {"cuda": ["gpu", "mamba_ssm"], "cpu": ["cpu"]}.get(u.device.type, []):
         too_much = name == "mamba_ssm" and _engine(name).too_much(u, A)
         if not too_much and _can_run(name) is True:
@@ -105,16 +110,19 @@ def selective_scan(
     z: (B, D, L) or None, the gate. delta_softplus: apply softplus to delta + delta_bias.
     backend: "reference" (the loop, to be read), "parallel" (plain PyTorch, log-depth),
     "cpu" (compiled by Numba), "gpu" (Triton), "mamba_ssm" (the upstream CUDA kernel) or "auto".
-    All are differentiable in every tensor. float16, bfloat16 and float32 may be mixed and are
-    computed in float32; float64 stands alone. Returns y: (B, D, L) of u's type.
+    All are differentiable in every tensor, the first two any number of times; "parallel" stands in
+    for the last three inside `plain_pytorch()`, torch.func, tracing and export. float16, bfloat16
+    and float32 may be mixed and are computed in float32; float64 stands alone. Returns y: (B, D, L)
+    of the type of u.
     Raises ValueError for shapes, types or devices that do not go together and for a backend that
     is unknown or cannot run here.
     """
     tensors = u, delta, A, B, C, D, z, delta_bias
     _check(*tensors)
-    name = _pick(u, A) if backend == "auto" else backend
-    if name not in ENGINES:
-        raise ValueError(f"no scan engine {name!r}; there are {', '.join(ENGINES)} and auto")
+    if backend != "auto" and backend not in ENGINES:
+        raise ValueError(f"no scan engine {backend!r}; there are {', '.join(ENGINES)} and auto")
+    opaque = backend in COMPILED and compiled.plain()
+    name = _pick(u, A) if backend == "auto" or opaque else backend
     reason = _can_run(name)
     if reason is not True:
         raise ValueError(f"the scan engine {name!r} cannot run here: {reason}")

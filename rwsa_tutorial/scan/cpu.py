@@ -10,8 +10,8 @@ chunk, and recomputes the rest. Work is shared out over sequences and blocks of 
 import numpy as np
 import torch
 from numba import prange
-from torch.autograd.function import once_differentiable
 
+from ..compiled import first_order, why_not
 from ..compiled.kernel import Kernel, flat, groups_for, padded, strides_of, working_type
 from ..compiled.simd import (
     LANES,
@@ -246,6 +246,11 @@ def _backward(
                     store(to_C, i, zeros(load(to_C, i)))
 
 
+def can_run():
+    """True, or the reason why not in words."""
+    return why_not() or True
+
+
 def forward(u, delta, A, B, C, D, z, bias, softplus, keep):
     """The scan without autograd, for tensors of one floating point type; arguments as in `scan`.
 
@@ -321,7 +326,7 @@ class _Scan(torch.autograd.Function):
         return out.to(tensors[0].dtype)
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx, dout):
         *tensors, states = ctx.saved_tensors
         parts = [None if x is None else x.to(states.dtype) for x in tensors]
@@ -330,7 +335,8 @@ class _Scan(torch.autograd.Function):
         return None, None, *grads
 
 
+@torch.compiler.disable
 def scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus):
-    """Compiled scan, differentiable in every tensor. Arguments as in `selective_scan`."""
+    """Compiled scan, once differentiable in every tensor. Arguments as in `selective_scan`."""
     keep = torch.is_grad_enabled()  # inside the function it would always be off
     return _Scan.apply(keep, delta_softplus, u, delta, A, B, C, D, z, delta_bias)

@@ -15,7 +15,8 @@ from functools import cache
 import torch
 import triton
 import triton.language as tl
-from torch.autograd.function import once_differentiable
+
+from ..compiled import first_order
 
 # Steps between two states that are kept for the adjoint, which holds that many in registers.
 CHUNK = 8
@@ -274,7 +275,7 @@ class _Scan(torch.autograd.Function):
         return out.transpose(1, 2)
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx, dout):
         *saved, kept = ctx.saved_tensors
         u, delta, A, B, C, D, z, bias = saved

@@ -4,6 +4,8 @@ from functools import cache
 
 import torch
 
+from ..compiled import refuse_second_order
+
 
 def _upstream():
     # the extension first: most installations have the Python part alone
@@ -47,4 +49,7 @@ def scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus):
         x if x is None else x.to(u.dtype).contiguous() for x in (u, delta, B, C, z)
     )
     A, D, bias = (x if x is None else x.float().contiguous() for x in (A, D, delta_bias))
-    return _upstream()(u, delta, A, B, C, D, z, bias, delta_softplus)
+    y = _upstream()(u, delta, A, B, C, D, z, bias, delta_softplus)
+    if y.requires_grad:
+        y.register_hook(refuse_second_order)
+    return y

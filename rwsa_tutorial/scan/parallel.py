@@ -8,6 +8,7 @@ cumulative products instead would lose every digit.
 
 import torch
 
+from ..compiled import plain
 from . import skip_and_gate, step_size
 
 STATES = 2**19  # that are computed together on a CPU
@@ -15,16 +16,19 @@ STATES = 2**19  # that are computed together on a CPU
 
 def _doubling(a, b):
     """All h of h[t] = a[t] h[t-1] + b[t] along the last axis. a, b: (..., L)."""
-    a, b, span, length = a.clone(), b.clone(), 1, b.shape[-1]
+    span, length = 1, b.shape[-1]
     while span < length:
-        b[..., span:] += a[..., span:] * b[..., :-span]  # the product is complete before the sum
-        a[..., span:] = a[..., span:] * a[..., :-span]
+        b = torch.cat([b[..., :span], b[..., span:] + a[..., span:] * b[..., :-span]], -1)
+        a = torch.cat([a[..., :span], a[..., span:] * a[..., :-span]], -1)
         span *= 2
     return b
 
 
 class _Recurrence(torch.autograd.Function):
-    """h[t] = a[t] h[t-1] + b[t]; its adjoint is the same recurrence run backwards in time."""
+    """h[t] = a[t] h[t-1] + b[t]; its adjoint is the same recurrence run backwards in time.
+
+    Without it PyTorch would keep all log2(L) steps for the way back.
+    """
 
     @staticmethod
     def forward(ctx, a, b):
@@ -37,7 +41,7 @@ class _Recurrence(torch.autograd.Function):
         a, h = ctx.saved_tensors
         # g[t] = grad[t] + a[t+1] g[t+1]
         later = torch.cat([a[..., 1:], torch.zeros_like(a[..., :1])], -1)
-        g = _doubling(later.flip(-1), grad.flip(-1)).flip(-1)
+        g = _Recurrence.apply(later.flip(-1), grad.flip(-1)).flip(-1)
         before = torch.cat([torch.zeros_like(h[..., :1]), h[..., :-1]], -1)
         return g * before, g
 
@@ -45,8 +49,10 @@ class _Recurrence(torch.autograd.Function):
 def scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus):
     """All time steps at once; memory B * D * N * L. Arguments as in `selective_scan`."""
     delta = step_size(delta, delta_bias, delta_softplus)
-    size = len(u)
-    if u.device.type == "cpu":  # a few sequences at a time, so that their states stay in the cache
+    size = u.shape[0]
+    if (
+        u.device.type == "cpu" and not plain()
+    ):  # a few sequences at a time, so that their states stay in the cache
         size = max(1, STATES // (A.numel() * u.shape[2]))
     parts = zip(*(x.split(size) for x in (u, delta, B, C)), strict=True)
     y = torch.cat([_mixed(u, delta, A, B, C) for u, delta, B, C in parts])
@@ -57,4 +63,5 @@ def _mixed(u, delta, A, B, C):
     """The sum over the states of C h: (B, D, L)."""
     decay = torch.exp(delta[:, :, None] * A[:, :, None])  # (B, D, N, L)
     drive = (delta * u)[:, :, None] * B[:, None]
-    return (_Recurrence.apply(decay, drive) * C[:, None]).sum(2)
+    recurrence = _doubling if plain() else _Recurrence.apply
+    return (recurrence(decay, drive) * C[:, None]).sum(2)
