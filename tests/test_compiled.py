@@ -421,7 +421,7 @@ CALLS = """
 import sys, torch
 from rwsa_tutorial.compiled import causal_conv
 causal_conv.forward(torch.zeros(1, 2, 3), torch.zeros(2, 4), torch.zeros(2))
-causal_conv.forward(*(torch.zeros(*s).double() for s in ((1, 2, 3), (2, 4), (2,))))
+_ = causal_conv.forward(*(torch.zeros(*s).double() for s in ((1, 2, 3), (2, 4), (2,))))
 """
 
 
@@ -436,12 +436,14 @@ def test_compiling_is_announced_once_and_not_where_all_is_on_the_disk(tmp_path):
         assert (run.returncode, run.stdout, run.stderr) == (0, "", notice)
 
 
-def test_the_notice_is_no_part_of_what_a_cell_prints(tmp_path, monkeypatch):
+def test_the_notice_is_no_part_of_what_a_cell_prints(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")  # or Jupyter's kernel would leave the terminal alone
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CALLS)])
     NotebookClient(notebook, kernel_name="python3").execute()
     assert list(tmp_path.rglob("*.nbc")) != []  # it was compiled
     assert notebook.cells[0].outputs == []
+    assert kernel.NOTICE in capfd.readouterr().err
 
 
 def test_a_kernel_is_known_by_the_vectors_it_was_compiled_with(monkeypatch):
