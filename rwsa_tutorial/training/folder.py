@@ -214,7 +214,6 @@ class RunFolder:
             for path in self.checkpoints():
                 if _step(path) > step:  # a good one would have been taken
                     path.rename(path.with_suffix(".damaged"))
-            self._let_go()
 
     def save(self, state, last):
         """Write a checkpoint and let go of all but two. last: the content of last.safetensors."""
@@ -223,7 +222,8 @@ class RunFolder:
         name = f"step-{state['step']:07d}.pt"
         with self.writing(name):
             self._write(f"checkpoints/{name}", buffer.getbuffer())
-            self._let_go()
+            for old in self.checkpoints()[:-KEPT]:
+                old.unlink()
         self.write("last.safetensors", last)
 
     def write(self, name, content):
@@ -234,10 +234,6 @@ class RunFolder:
     def _write(self, name, content):
         with whole_file(self.path / name) as part:
             part.write_bytes(content)
-
-    def _let_go(self):
-        for old in self.checkpoints()[:-KEPT]:
-            old.unlink()
 
     @contextlib.contextmanager
     def writing(self, what):
