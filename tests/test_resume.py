@@ -44,22 +44,22 @@ def pairs(tmp_path_factory):
     return pairs_of_a_second(tmp_path_factory.mktemp("pairs"))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _quick():
-    with pytest.MonkeyPatch.context() as patch:
-        quick(patch)
-        yield
+@pytest.fixture
+def quickly(monkeypatch):
+    quick(monkeypatch)
 
 
 @pytest.fixture(scope="module")
 def four_steps(pairs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished") / "run"
-    train(Config(**SMALL | {"data": pairs}), folder, progress=False)
+    with pytest.MonkeyPatch.context() as patch:
+        quick(patch)
+        train(Config(**SMALL | {"data": pairs}), folder, progress=False)
     return folder
 
 
 @pytest.fixture
-def finished(four_steps, tmp_path):
+def finished(four_steps, tmp_path, quickly):
     """A run of four steps, to be spoilt."""
     return RunFolder(shutil.copytree(four_steps, tmp_path / "run"))
 
@@ -142,12 +142,14 @@ def test_a_longer_run_begins_like_a_shorter_one(pairs, finished, tmp_path):
     assert [path.stem for path in finished.checkpoints()] == ["step-0000004", "step-0000006"]
 
 
-def test_resuming_what_was_never_begun_begins_it(pairs, tmp_path):
+def test_resuming_what_was_never_begun_begins_it(pairs, tmp_path, quickly):
     config = Config(**SMALL | {"data": pairs, "steps": 1})
     assert train(config, tmp_path / "run", resume=True, progress=False).is_file()
 
 
-def test_a_run_that_fails_while_it_validates_has_lost_no_step(pairs, tmp_path, monkeypatch):
+def test_a_run_that_fails_while_it_validates_has_lost_no_step(
+    pairs, tmp_path, monkeypatch, quickly
+):
     config = Config(**SMALL | {"data": pairs, "steps": 3, "checkpoint_every": 9})
     train(config, tmp_path / "straight", progress=False)
     folder = RunFolder(tmp_path / "run")
@@ -161,7 +163,7 @@ def test_a_run_that_fails_while_it_validates_has_lost_no_step(pairs, tmp_path, m
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_keeps_the_state_and_says_how_to_go_on(pairs, tmp_path, capsys, number):
+def test_ctrl_c_keeps_the_state_and_says_how_to_go_on(pairs, tmp_path, capsys, number, quickly):
     class Terminated(BaseException):
         pass
 

@@ -151,15 +151,17 @@ class Config:
         """From a dict: nested as in YAML. What is missing takes its default, unless `whole`."""
         if not isinstance(settings, dict):
             raise ValueError("settings are lines of `name: value`.")
-        _known(settings, [f.name for f in dataclasses.fields(cls)], "setting")
-        config = cls(**settings)
-        missing = [name for name in _flat(config.as_dict()) if name not in _flat(settings)]
+        names = [f.name for f in dataclasses.fields(cls)]
+        _known(settings, names, "setting")
+        missing = [name for name in names if name not in settings]
+        if isinstance(loss := settings.get("loss"), dict):
+            missing += [f"loss.{name}" for name in WEIGHTS if name not in loss]
         if whole and missing:
             raise ValueError(
                 f"a run's own settings are all there, but {', '.join(missing)} are missing: give "
                 "the settings anew (--config FILE); they are compared with the checkpoint's."
             )
-        return config
+        return cls(**settings)
 
     @classmethod
     def read(cls, path, changes=(), whole=False):
