@@ -58,7 +58,8 @@ on, with --device cpu at the end. In each step all processes together learn from
 x processes examples.
 
 A run is a folder: settings, logs, curves.png, checkpoints, best.safetensors (which the other
-commands take as --model). Whatever stops it, at most the work since the last checkpoint is lost.
+commands take as --model). Whatever stops it, at most the work since the last checkpoint is lost;
+Ctrl-C and SIGTERM write one first. Bad files are named before it begins.
 `data` in the settings is a corpus by name, a packed folder, {speech: DIR, noise: DIR}, or
 {clean: DIR, noisy: DIR}.
 """,

@@ -15,6 +15,9 @@ from .layers.patch_embedding import PatchEmbedding
 from .layers.resample import Down, Up
 
 SHARING = ("rwsa", "block", "none")
+# far beyond the paper's networks; a slip of the hand asks for more than any memory holds
+MOST = {"channels": 1024, "blocks": 64, "levels": 3, "heads": 1024, "middle_heads": 1024}
+MOST |= {"d_state": 1024, "d_conv": 64, "expand": 64}
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,12 @@ class ModelConfig:
     expand: int = 4
 
     def __post_init__(self):
+        for name, most in MOST.items():
+            value = getattr(self, name)
+            if type(value) is not int or value > most:
+                raise ValueError(f"{name} must be a whole number up to {most}, not {value!r}")
+        if not isinstance(self.attention, bool):
+            raise ValueError(f"attention must be true or false, not {self.attention!r}")
         if self.sharing not in SHARING:
             raise ValueError(f"sharing must be one of {', '.join(SHARING)}, not {self.sharing!r}")
         if self.levels not in (2, 3):

@@ -105,10 +105,12 @@ def provenance(run, tests, model, before=(), last=False):
 
     run: `RunFolder`. tests: as for `test_scores`. before: the runs whose weights it began with, the
     first one first. last: the model is that of the run's end, not its best; so are those before.
-    Raises ValueError for a run without validation.
+    Raises ValueError for a run without validation, or without run.json.
     """
-    config, first = run.config(), run.starts()[0]
-    facts = first["data"]
+    config, starts = run.config(), run.starts()
+    if not starts:
+        raise ValueError(f"{run.path} has no run.json, which tells how it was made.")
+    first, facts = starts[0], starts[0]["data"]
     packed = isinstance(config.data, str) and (Path(config.data) / "index.json").is_file()
     return {
         "parameters": count_parameters(model),

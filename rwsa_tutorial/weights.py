@@ -8,10 +8,12 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import torch as safetensors
 
 from .model import ModelConfig, build_model
 from .paths import data_path, whole_file
+
+FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 # the authors' names -> ours, applied in this order; levels count from 1 there and from 0 here
 _RENAME = [
@@ -105,6 +107,11 @@ def _fill(model, tensors, origin):
         for n, p in own.items()
         if n in given and given[n].shape != p.shape
     ]
+    no_numbers = [
+        origin.get(n, n)
+        for n, tensor in given.items()
+        if not (tensor.dtype in FLOATS and tensor.isfinite().all())
+    ]
     problems = [
         f"{words}: {_listing(names)}"
         for words, names in (
@@ -112,6 +119,7 @@ def _fill(model, tensors, origin):
             ("no values for (our names)", missing),
             ("wrong shapes", wrong),
             ("different values for one shared tensor", clash),
+            ("values that are not finite numbers", no_numbers),
         )
         if names
     ]
@@ -179,17 +187,32 @@ def read_tensors(path):
     return tensors, {}
 
 
-def save_weights(model, path, **metadata):
-    """Write a model's weights and configuration as .safetensors, whole or not at all.
+def weights_file(model, **metadata):
+    """The content of a weights file (bytes): the same for the same weights and words.
 
     A shared tensor is stored once. metadata: further words to keep with it.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {n: p.detach().cpu().contiguous() for n, p in model.named_parameters()}
     metadata = {"config": json.dumps(asdict(model.config)), **metadata}
+    content = safetensors.save(tensors, metadata)
+    # the words come in another order each time; their order is the only thing that is changed here
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[end:]
+
+
+def save_weights(model, path, **metadata):
+    """Write a model's weights and configuration as .safetensors, whole or not at all.
+
+    Raises OSError when the file cannot be written. See `weights_file`.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as part:
-        save_file(tensors, part, metadata)
+        part.write_bytes(weights_file(model, **metadata))
 
 
 def load_weights(path):
@@ -204,11 +227,35 @@ def load_weights(path):
         )
     try:
         config = ModelConfig(**json.loads(metadata["config"]))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} holds a configuration of no network known here: {error}"
         ) from None
-    return _fill(build_model(config), tensors, {name: name for name in tensors}).eval()
+    try:
+        _check_size(config, tensors)
+        return _fill(build_model(config), tensors, {name: name for name in tensors}).eval()
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _check_size(config, tensors):
+    """Raise ValueError unless the file is as large as the network that it says it holds.
+
+    Looked at before the network is made: a few words could ask for more memory than there is.
+    """
+    inner = config.channels * config.expand
+    mixer = f"refine_mag.blocks.{config.blocks - 1}.time_mamba.forwards.mixer"
+    for name, shape in (
+        ("after_mag.weight", (config.channels, config.channels, 3, 3)),
+        (f"{mixer}.A_log", (inner, config.d_state)),
+        (f"{mixer}.conv1d.weight", (inner, 1, config.d_conv)),
+    ):
+        if name not in tensors or tensors[name].shape != shape:
+            found = f"{tuple(tensors[name].shape)}" if name in tensors else "missing"
+            raise ValueError(
+                f"these weights do not fit the network: {name} is {found} where {config} has "
+                f"{shape}"
+            )
 
 
 def shipped():

@@ -304,7 +304,7 @@ def live_training(run, seconds: float = 5.0):
     folder, live = RunFolder(run), Live(seconds)
 
     def example():
-        steps = sorted((folder.path / "example").glob("step-*.flac"))
+        steps = folder.examples()
         names = {"noisy": "noisy.flac", "clean": "clean.flac"}
         if steps:
             number = {path: int(path.stem.removeprefix("step-")) for path in steps}

@@ -125,6 +125,10 @@ def test_the_last_weights_are_shipped_when_asked_for(run, tmp_path, monkeypatch)
 def test_an_unfinished_run_is_refused_in_words(run, tmp_path, capsys):
     assert shipping.main([str(tmp_path / "none"), "--name", "n"]) == 2
     assert "no weights file" in capsys.readouterr().err
+    (run.path / "run.json").rename(tmp_path / "kept.json")
+    assert shipping.main([str(run.path), "--name", "n"]) == 2
+    assert "has no run.json" in capsys.readouterr().err
+    (tmp_path / "kept.json").rename(run.path / "run.json")
     (run.path / "validation.jsonl").unlink()
     assert shipping.main([str(run.path), "--name", "n"]) == 2
     assert "has not been validated yet" in capsys.readouterr().err

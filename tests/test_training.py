@@ -1,5 +1,7 @@
 """Settings, data and the training loop, on runs of a few steps."""
 
+import dataclasses
+import errno
 import json
 import math
 import os
@@ -8,16 +10,17 @@ import sys
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 import yaml
-from small_runs import EXAMPLES, NETWORK, SMALL, pairs_of_a_second
+from small_runs import EXAMPLES, NETWORK, SMALL, pairs_of_a_second, quick
 
 import rwsa_tutorial as rt
 from rwsa_tutorial import audio, cli, losses, plotting, scoring
 from rwsa_tutorial.corpora.packing import sounds
 from rwsa_tutorial.metrics import pesq
-from rwsa_tutorial.training import Config, NotFinite, RunFolder, overfit, train, trainer
-from rwsa_tutorial.training.data import corpus_of, examples, validation_pairs
+from rwsa_tutorial.training import Config, NotFinite, RunFolder, folder, overfit, train, trainer
+from rwsa_tutorial.training.data import check_data, corpus_of, examples, validation_pairs
 
 RATE = 16_000
 
@@ -62,6 +65,8 @@ def test_settings_survive_yaml_and_the_papers_recipe_is_the_default(tmp_path):
         ("attention: 1", "attention is 1; it must be true or false"),
         ("lr: fast", "lr is 'fast'; it must be a number"),
         ("lr: 0", "lr is 0.0; it must be above 0"),
+        ("lr: .inf", "lr is inf; it must be a finite number"),
+        ("network: {channels: 1000000000}", "channels must be a whole number up to 1024"),
         ("ema: 1", "ema is 1.0; it must be from 0 below 1"),
         ("keep_noise: 1", "keep_noise is 1.0; it must be from 0 below 1"),
         ("betas: [0.9]", "betas is [0.9]; it must be 2 numbers in brackets"),
@@ -182,6 +187,95 @@ def test_data_that_are_not_there_are_told_in_words(tmp_path, data, words):
         train(Config(**SMALL | {"data": data}), tmp_path / "run")
 
 
+def write_wave(path, wave, rate=RATE):
+    audio.write(path, np.asarray(wave), rate, "FLOAT")
+
+
+SOUND = np.random.default_rng(0).standard_normal(RATE).astype(np.float32) * 0.1
+BAD = {
+    "slow": (lambda path: write_wave(path, SOUND[:8000], 8000), "has 8000 Hz, not 16000"),
+    "wide": (lambda path: write_wave(path, np.stack([SOUND, SOUND], 1)), "2 channels"),
+    "text": (lambda path: path.write_text("dear all"), "cannot be read as audio"),
+    "short": (lambda path: write_wave(path, SOUND[:99]), "99 samples"),
+}
+DAMAGED = np.arange(RATE) == 9999
+BAD_INSIDE = {
+    "nan": (lambda path: write_wave(path, np.where(DAMAGED, np.nan, SOUND)), "NaN"),
+    "loud": (lambda path: write_wave(path, np.where(DAMAGED, 1e30, SOUND)), "holds 1e+30"),
+}
+
+
+def no_samples(path):
+    soundfile.SoundFile(path, "w", RATE, 1, "FLOAT").close()
+
+
+def folders(path, count):
+    for kind in ("clean", "noisy"):
+        (path / kind).mkdir(parents=True)
+        for number in range(count):
+            write_wave(path / kind / f"{number:02}.wav", SOUND)
+    return {"clean": str(path / "clean"), "noisy": str(path / "noisy")}
+
+
+def spoil_unchecked(write, path, monkeypatch):
+    with monkeypatch.context() as patch:  # our own writer refuses NaN
+        patch.setattr(audio, "check_finite", lambda *_: None)
+        write(path)
+
+
+@pytest.mark.parametrize(
+    ("places", "bad"),
+    [((19, 39), BAD | BAD_INSIDE), ((3, 4), BAD)],
+    ids=["to validate", "to learn"],
+)
+def test_all_bad_files_are_named_before_the_first_step(tmp_path, monkeypatch, places, bad):
+    data = folders(tmp_path, 41)  # of which every twentieth is to validate on
+    noisy, clean = (
+        tmp_path / kind / f"{place:02}.wav"
+        for kind, place in zip(("noisy", "clean"), places, strict=True)
+    )
+    no_samples(clean)
+    for name, (write, words) in bad.items():
+        spoil_unchecked(write, noisy, monkeypatch)
+        with pytest.raises(ValueError) as caught:
+            train(Config(**SMALL | {"data": data, "valid_pairs": 9}), tmp_path / "run")
+        told = str(caught.value)
+        assert told.startswith("2 of the data cannot be used: "), name
+        assert str(noisy) in told and words in told and str(clean) in told, name
+        assert not (tmp_path / "run").exists()
+
+
+def test_clips_without_samples_are_no_examples(tmp_path, packed):
+    data = folders(tmp_path, 3)
+    no_samples(tmp_path / "noisy" / "00.wav")
+    mixed = {"speech": data["clean"], "noise": data["noisy"]}
+    with pytest.raises(ValueError, match="1 of the data cannot be used: .*noisy.00.wav"):
+        train(Config(**SMALL | {"data": mixed}), tmp_path / "run", progress=False)
+    corpus = corpus_of(Config(**SMALL | {"data": str(packed)}))
+    (clip, *more) = corpus.sounds["train"]["noise"]
+    corpus.sounds["train"]["noise"] = (dataclasses.replace(clip, stop=clip.start), *more)
+    with pytest.raises(ValueError, match="noise.npy has no samples between 16000 and 16000"):
+        check_data(corpus, Config(**SMALL | {"data": str(packed)}))
+
+
+@pytest.mark.parametrize(("what", "workers"), [("nan", 0), ("loud", 0), ("loud", 1)])
+def test_damage_inside_a_training_file_is_named_when_it_comes_up(
+    tmp_path, monkeypatch, what, workers
+):
+    quick(monkeypatch)
+    write, words = BAD_INSIDE[what]
+    data = folders(tmp_path, 4)
+    config = Config(**SMALL | {"data": data, "checkpoint_every": 9, "workers": workers})
+    dataset, _ = examples(corpus_of(config), config, 4)
+    path = dataset.pairs[dataset._number(0, 2)].noisy  # of the third step
+    spoil_unchecked(write, path, monkeypatch)
+    with pytest.raises(ValueError) as caught:
+        train(config.changed(["valid_every=9"]), tmp_path / "run", progress=False)
+    told = str(caught.value)
+    assert told.startswith(f"no example for step 3: {path} ") and words in told
+    assert "The last good checkpoint is" in told and "step-0000002.pt" in told
+
+
 def test_processes_share_the_examples_of_a_doubled_batch():
     half, whole = Config(**SMALL | {"accumulate": 3}), Config(**SMALL | {"batch": 2})
     shares = [trainer.batches_of(half, 2, 2, rank) for rank in (0, 1)]
@@ -222,7 +316,7 @@ def test_a_run_leaves_the_folder_it_promises(pairs, tmp_path):
     fig, axes = plotting.training_curves(folder.rows())
     assert len(axes[0].lines) >= 6 and all(len(ax.lines) >= 2 for ax in axes[1:])
     plotting.plt.close(fig)
-    state = folder.load("cpu")["networks"]  # the average is what is kept
+    state = folder.load(folder.checkpoints()[-1])["networks"]  # the average is what is kept
     mean, now = state["mean"]["mask_decoder.slope"], state["model"]["mask_decoder.slope"]
     last = rt.load_weights(folder.last).mask_decoder.slope
     assert torch.equal(last, mean) and not torch.equal(mean, now)
@@ -357,7 +451,7 @@ def test_the_discriminator_learns_from_pesq_and_a_failed_one_is_left_out(
     rows = RunFolder(tmp_path / "run").rows("metrics.jsonl")
     assert rows[0]["discriminator"] is None  # always one step late
     assert rows[1]["discriminator"] > 0 and rows[1]["metric"] > 0
-    assert len(goals) == 3  # the last step's is learnt from before the checkpoint
+    assert len(goals) == 2  # of the last step, nobody learns any more
     for goal in goals:
         assert goal[0].isnan() and goal[1].item() == pytest.approx(0.5)
 
@@ -372,6 +466,53 @@ def test_pesq_in_another_process_is_pesq():
     assert found[0] == pytest.approx(pesq(clean, noisy), abs=0.01)
     assert found[1:] == [None, None]
     assert processes and not any(process.is_alive() for process in processes)
+
+
+def test_where_pesq_is_missing_the_si_sdr_decides(pairs, tmp_path, monkeypatch, capsys):
+    quick(monkeypatch)
+    scores = iter([9.0, 5.0, 7.0, 6.0])  # the first are those of the noisy recordings
+    monkeypatch.setattr(trainer, "si_sdr", lambda *_: next(scores))
+    monkeypatch.setattr(trainer.Scorer, "submit", lambda *_: None)
+    monkeypatch.setattr(trainer.Scorer, "results", lambda self, futures: futures)
+    monkeypatch.setattr(trainer, "find_spec", lambda name: None)
+    config = Config(**SMALL | {"data": pairs, "steps": 3, "valid_every": 1})
+    train(config, tmp_path / "run", progress=True)
+    rows = RunFolder(tmp_path / "run").rows("validation.jsonl")
+    assert [row["best"] for row in rows] == [True, True, False]
+    assert [row["pesq"] for row in rows] == [None] * 3
+    told = capsys.readouterr()
+    assert "PESQ is not installed here: SI-SDR decides which weights are the best." in told.err
+    assert "step 2: PESQ – (noisy –), SI-SDR 7.00 (noisy 9.00); the best so far" in told.out
+    needs = {"data": pairs, "discriminator": True, "samples": 4000}
+    with pytest.raises(ValueError, match="learns from PESQ, which is not installed.*pip install"):
+        train(Config(**SMALL | needs), tmp_path / "other", progress=False)
+
+
+def test_versions_of_what_is_not_installed_are_none(monkeypatch):
+    monkeypatch.setattr(folder, "VERSIONS", ("torch", "no-such-package"))
+    found = folder.provenance()["versions"]
+    assert found["torch"] == torch.__version__ and found["no-such-package"] is None
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "words"),
+    [
+        (trainer, "Scorer", "PESQ, which is computed in processes"),
+        (trainer, "examples", "What is known of the training pairs"),
+        (trainer.DataLoader, "__iter__", "Preparing examples in worker processes"),
+    ],
+)
+def test_without_shared_memory_the_error_says_what_for(
+    pairs, tmp_path, monkeypatch, where, name, words
+):
+    quick(monkeypatch)
+
+    def refuse(*_):
+        raise OSError(errno.EROFS, "Read-only file system")  # what a missing /dev/shm looks like
+
+    monkeypatch.setattr(where, name, refuse)
+    with pytest.raises(ValueError, match=f"{words}.*needs memory that processes share.*/dev/shm"):
+        train(Config(**SMALL | {"data": pairs}), tmp_path / "run", progress=False)
 
 
 def test_a_scoring_process_that_ends_is_told_in_words():
@@ -407,6 +548,20 @@ def test_nan_stops_with_step_term_and_last_good_checkpoint(
     with pytest.raises(NotFinite, match=f"{words} is not finite at step 4.*step-0000002.pt"):
         raise NotFinite(told)
     assert not (tmp_path / "run" / "checkpoints" / "step-0000004.pt").exists()
+
+
+def test_a_term_without_weight_may_be_infinite(pairs, tmp_path, monkeypatch):
+    quick(monkeypatch)
+    honest = trainer.enhancement_losses
+    monkeypatch.setattr(
+        trainer, "enhancement_losses", lambda *x: honest(*x) | {"snr": torch.tensor(math.inf)}
+    )
+    train(Config(**SMALL | {"data": pairs, "steps": 1}), tmp_path / "run", progress=False)
+    (row,) = RunFolder(tmp_path / "run").rows("metrics.jsonl")
+    assert row["snr"] is None and math.isfinite(row["loss"])
+    config = Config(**SMALL | {"data": pairs, "steps": 1, "loss": {"snr": 1}})
+    with pytest.raises(NotFinite, match=r"the loss \(snr\) is not finite at step 1"):
+        train(config, tmp_path / "other", progress=False)
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 import json
 import math
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from parity.weights import official_weights
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 import rwsa_tutorial as rt
@@ -15,7 +17,7 @@ from rwsa_tutorial import weights
 from rwsa_tutorial.model import set_scan_backend
 from rwsa_tutorial.paths import data_path
 from rwsa_tutorial.scan import ENGINES
-from rwsa_tutorial.weights import read_tensors
+from rwsa_tutorial.weights import read_tensors, weights_file
 
 GOLDEN = np.load(Path(__file__).parent / "parity" / "xs_golden.npz")
 
@@ -145,16 +147,107 @@ def test_our_files_come_back_the_same(tmp_path, sharing):
     assert [p.name for p in (tmp_path / "w").iterdir()] == ["a.safetensors"]
 
 
+def test_a_weights_file_is_the_same_each_time_and_everybody_may_read_it(tmp_path):
+    model, files = rt.build_model("nano"), [tmp_path / name for name in "ab"]
+    words = {name: name for name in "stepwordsnote"}
+    before = os.umask(0o022)
+    try:
+        for path, order in zip(files, (1, -1), strict=True):
+            rt.save_weights(model, path, **dict(list(words.items())[::order]))
+    finally:
+        os.umask(before)
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert files[0].stat().st_mode & 0o777 == 0o644
+    with safe_open(files[0], framework="pt") as file:  # by the library itself
+        assert file.metadata().keys() == {"config", *words}
+        for name, parameter in model.named_parameters():
+            assert torch.equal(file.get_tensor(name), parameter)
+
+
+def refused(path, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        rt.load_weights(path)
+    assert str(path) in str(caught.value) and len(str(caught.value)) < 900
+
+
+@pytest.mark.parametrize("size", [0, 7, 8, 100, -1])
+def test_truncated_weights_are_named(tmp_path, size):
+    path = tmp_path / "cut.safetensors"
+    path.write_bytes(weights_file(rt.build_model("nano"))[:size])
+    refused(path, "is no readable safetensors file")
+
+
+@pytest.mark.parametrize("header", [b"\xff" * 8, b"\0" * 8, (1 << 40).to_bytes(8, "little")])
+def test_a_wrong_header_is_named(tmp_path, header):
+    path = tmp_path / "bad.safetensors"
+    path.write_bytes(header + weights_file(rt.build_model("nano"))[8:])
+    refused(path, "is no readable safetensors file")
+
+
+NANO = {"channels": 8, "blocks": 1, "heads": 2, "middle_heads": 4, "expand": 2}
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"width": 3}, "configuration of no network known here: .*'width'"),
+        ([1, 2], "configuration of no network known here"),
+        (None, "configuration of no network known here"),
+        (NANO | {"channels": 10**9}, "channels must be a whole number up to 1024, not 1000000000"),
+        (NANO | {"blocks": 10**9}, "blocks must be a whole number up to 64"),
+        (NANO | {"channels": {"a": 8}}, r"channels must be a whole number .* not \{'a': 8\}"),
+        (NANO | {"channels": "8"}, "channels must be a whole number"),
+        (NANO | {"channels": 8.0}, "channels must be a whole number"),
+        (NANO | {"d_state": True}, "d_state must be a whole number"),
+        (NANO | {"attention": "yes"}, "attention must be true or false, not 'yes'"),
+        (NANO | {"sharing": ["rwsa"]}, "sharing must be one of"),
+        (
+            NANO | {"channels": 1024, "blocks": 64, "expand": 64},
+            r"after_mag.weight is \(8, 8, 3, 3\)",
+        ),
+        (NANO | {"expand": 64}, r"A_log is \(16, 16\) where"),
+        (NANO | {"d_conv": 5}, r"conv1d.weight is \(16, 1, 4\) where"),
+        (NANO | {"blocks": 64}, "blocks.63.time_mamba.forwards.mixer.A_log is missing"),
+        (NANO | {"levels": 2}, "names that this network does not have: "),
+    ],
+)
+def test_a_configuration_of_no_network_or_another_is_told_in_words(tmp_path, config, words):
+    path = tmp_path / "other.safetensors"
+    tensors = {n: p.detach() for n, p in rt.build_model("nano").named_parameters()}
+    save_file(tensors, path, {"config": json.dumps(config)})
+    refused(path, words)
+
+
+def test_a_configuration_that_is_no_json_is_told_in_words(tmp_path):
+    for text in ("no JSON", "[" * 100_000):
+        save_file({"a": torch.ones(1)}, tmp_path / "other.safetensors", {"config": text})
+        refused(tmp_path / "other.safetensors", "configuration of no network known here")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"extra": torch.ones(1)}, "names that this network does not have: extra"),
+        ({"mask_decoder.slope": None}, r"no values for \(our names\): mask_decoder.slope"),
+        ({"mask_decoder.slope": torch.ones(3)}, r"wrong shapes: mask_decoder.slope \(3,\)"),
+        ({"mask_decoder.slope": torch.full((256,), torch.nan)}, "not finite numbers: mask_dec"),
+        ({"mask_decoder.slope": torch.ones(256, dtype=torch.int64)}, "not finite numbers: mask"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_named(tmp_path, change, words):
+    path, model = tmp_path / "other.safetensors", rt.build_model("nano")
+    rt.save_weights(model, path)
+    tensors, metadata = read_tensors(path)
+    tensors = {n: t for n, t in {**tensors, **change}.items() if t is not None}
+    save_file(tensors, path, metadata)
+    refused(path, words)
+
+
 def test_unreadable_files_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="no weights file"):
         rt.load_weights(tmp_path / "none.safetensors")
-    (tmp_path / "bad.safetensors").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match="no readable safetensors file"):
-        rt.load_weights(tmp_path / "bad.safetensors")
-    for config in ('{"width": 3}', "[1, 2]", "no JSON"):
-        save_file({"a": torch.ones(1)}, tmp_path / "other.safetensors", {"config": config})
-        with pytest.raises(ValueError, match="configuration of no network known here"):
-            rt.load_weights(tmp_path / "other.safetensors")
+    save_file({"a": torch.ones(1)}, tmp_path / "bare.safetensors")
+    refused(tmp_path / "bare.safetensors", "has no configuration in it")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from .. import audio
+
+LOUDEST = 2.0**32  # full scale is 1; somebody may have taken 32-bit integers for floats
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ def read_part(path, start=0, stop=None):
         (wave, sample_rate, length): float32 (n,), Hz, and how many samples the whole file has.
 
     Raises:
-        ValueError: in words: unreadable, not mono, or NaN inside.
+        ValueError: in words: unreadable, not mono, or values inside that are no sound.
         FileNotFoundError: there is no such file.
     """
     with audio.open_to_read(path) as file:
@@ -92,8 +96,16 @@ def read_part(path, start=0, stop=None):
         start = min(start, stop)
         file.seek(start)
         wave = file.read(stop - start, dtype="float32")
-        audio.check_finite(wave, str(path))
+        check_values(wave, path)
         return wave, file.samplerate, file.frames
+
+
+def check_values(wave, path):
+    """Raise ValueError, with the file's name, for NaN, infinity, and values like 1e30."""
+    audio.check_finite(wave, str(path))
+    peak = np.abs(wave).max(initial=0)
+    if peak > LOUDEST:
+        raise ValueError(f"{path} holds {peak:.3g}, where full scale is 1: it is damaged.")
 
 
 def _same(unit, one, first, other, second):

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from .. import audio
 from ..features import SAMPLE_RATE, gain
-from .corpus import Recipe, read_part
+from .corpus import Recipe, check_values, read_part
 from .mixing import mix
 from .rooms import in_room
 
@@ -216,8 +216,10 @@ class Segments(Dataset):
     def _gain(self, number):
         if torch.isnan(self.gains[number]):
             with audio.open_to_read(self.pairs[number].noisy) as file:
-                blocks = file.blocks(audio.BLOCK, dtype="float32")
-                energy = sum(np.square(block, dtype=np.float64).sum() for block in blocks)
+                energy = 0.0
+                for block in file.blocks(audio.BLOCK, dtype="float32"):
+                    check_values(block, self.pairs[number].noisy)
+                    energy += np.square(block, dtype=np.float64).sum()
                 self.gains[number] = _level(energy, file.frames)
         return float(self.gains[number])
 

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from dataclasses import dataclass, field
@@ -80,7 +81,7 @@ class Config:
     log_every: int = 10
     valid_every: int = 250
     valid_pairs: int = 12
-    best: str = "pesq"  # or si_sdr: which score decides about best.safetensors
+    best: str = "pesq"  # or si_sdr: decides about best.safetensors; the other where it is missing
     checkpoint_every: int = 250
 
     # processes beside each that trains; they change nothing but the speed
@@ -146,16 +147,25 @@ class Config:
         return build_model(self.model_config())
 
     @classmethod
-    def of(cls, settings):
-        """From a dict: nested as in YAML, what is missing takes its default."""
+    def of(cls, settings, whole=False):
+        """From a dict: nested as in YAML. What is missing takes its default, unless `whole`."""
         if not isinstance(settings, dict):
             raise ValueError("settings are lines of `name: value`.")
-        _known(settings, [f.name for f in dataclasses.fields(cls)], "setting")
+        names = [f.name for f in dataclasses.fields(cls)]
+        _known(settings, names, "setting")
+        missing = [name for name in names if name not in settings]
+        if isinstance(loss := settings.get("loss"), dict):
+            missing += [f"loss.{name}" for name in WEIGHTS if name not in loss]
+        if whole and missing:
+            raise ValueError(
+                f"a run's own settings are all there, but {', '.join(missing)} are missing: give "
+                "the settings anew (--config FILE); they are compared with the checkpoint's."
+            )
         return cls(**settings)
 
     @classmethod
-    def read(cls, path, changes=()):
-        """From a YAML file, with `changed(changes)` on top.
+    def read(cls, path, changes=(), whole=False):
+        """From a YAML file, with `changed(changes)` on top. whole: it must have all settings.
 
         Raises FileNotFoundError, or ValueError with the file's name.
         """
@@ -164,7 +174,7 @@ class Config:
             raise FileNotFoundError(f"There is no settings file {path}.")
         try:
             settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-            return cls.of({} if settings is None else settings).changed(changes)
+            return cls.of({} if settings is None else settings, whole).changed(changes)
         except (ValueError, yaml.YAMLError) as error:
             raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
 
@@ -268,6 +278,6 @@ def _as(kind, value, name):
     # True is a whole number to Python, not to us
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise ValueError(f"{name} is {value!r}; it must be {WORDS[kind]}.")
-    if kind is float and value != value:
-        raise ValueError(f"{name} is not a number.")
+    if kind is float and not math.isfinite(value):
+        raise ValueError(f"{name} is {value}; it must be a finite number.")
     return value

@@ -3,14 +3,17 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from tqdm.auto import tqdm
+
 from ..corpora import load_corpus
-from ..corpora.corpus import Corpus
+from ..corpora.corpus import Clip, Corpus, Pair, Recipe, read_part
 from ..corpora.datasets import Mixtures, Segments
 from ..corpora.packing import sounds
 from ..corpora.pairs import clips, evenly, pairs
 from ..corpora.rooms import with_dry
 from ..features import SAMPLE_RATE
 
+LISTED = 5  # files that an error names
 HELD_OUT = 20  # every so many-th file of a plain folder is for validation
 VALID_SECONDS = 4  # of a validation pair that is mixed
 
@@ -67,6 +70,65 @@ def validation_pairs(corpus, config):
         raise ValueError(f"{corpus.name} has nothing to validate on: no split called valid.")
     mixed = _mixtures(parts, config, config.valid_pairs, VALID_SECONDS * SAMPLE_RATE)
     return [MixedPair(mixed, i) for i in range(config.valid_pairs)]
+
+
+def check_data(corpus, config, progress=True):
+    """Look at all data before the first step: better told now than after an hour.
+
+    Every pair to validate on is read; of what is learnt from, the head of each file. Raises
+    ValueError that says which files cannot be used, and why.
+    """
+    parts = corpus.sounds.get("train")
+    if parts and config.mix_anew:
+        looks = [(_check_clip, clip) for clips in parts.values() for clip in clips]
+    else:
+        looks = [(_check_pair, pair) for pair in corpus.pairs("train")]
+    looks += [(_check_read, pair) for pair in validation_pairs(corpus, config)]
+    problems = []
+    for look, item in tqdm(
+        looks, "looking at the data", delay=2, leave=False, disable=not progress
+    ):
+        try:
+            look(item)
+        except (ValueError, OSError) as error:
+            problems.append(str(error).rstrip("."))
+    if problems:
+        more = f"; and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
+        raise ValueError(
+            f"{len(problems)} of the data cannot be used: {'; '.join(problems[:LISTED])}{more}."
+        )
+
+
+def _check_clip(clip):
+    if clip.stop is not None and clip.stop <= clip.start:
+        raise ValueError(f"{clip.path} has no samples between {clip.start} and {clip.stop}")
+    if isinstance(clip, Clip):  # a packed one lies in an array
+        _samples(clip.path)
+
+
+def _check_pair(pair):
+    noisy = pair.noisy.noise if isinstance(pair.noisy, Recipe) else pair.noisy
+    clean_samples, noisy_samples = _samples(pair.clean), _samples(noisy)
+    if noisy == pair.noisy and clean_samples != noisy_samples:
+        raise ValueError(
+            f"{pair.clean} has {clean_samples} samples, {noisy} {noisy_samples} samples"
+        )
+
+
+def _check_read(pair):
+    if isinstance(pair, Pair):
+        _check_pair(pair)
+    pair.read()
+
+
+def _samples(path):
+    """How many samples a file has. Raises ValueError when it is of no use in training."""
+    _, rate, samples = read_part(path, 0, 0)
+    if rate != SAMPLE_RATE:
+        raise ValueError(f"{path} has {rate} Hz, not {SAMPLE_RATE}: resample it")
+    if not samples:
+        raise ValueError(f"{path} has no samples: leave it out")
+    return samples
 
 
 def _mixtures(parts, config, count, samples):

@@ -12,8 +12,10 @@ import contextlib
 import copy
 import math
 import os
+import signal
 import sys
 import time
+from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -25,13 +27,15 @@ from ..discriminator import MetricDiscriminator, discriminator_loss, quality
 from ..enhance import enhance
 from ..features import SAMPLE_RATE, analyse, synthesise
 from ..losses import WEIGHTS, enhancement_losses, metric_loss, total
-from ..metrics import si_sdr
+from ..metrics import shown, si_sdr
 from ..model import count_parameters
 from ..paths import whole_file
 from ..scoring import Scorer
-from ..weights import find_weights, save_weights
-from .data import corpus_of, examples, validation_pairs
-from .folder import NotFinite, RunFolder
+from ..weights import find_weights, weights_file
+from .data import check_data, corpus_of, examples, validation_pairs
+from .folder import LOGS, Damaged, NotFinite, RunFolder
+from .state import restore, state_of
+from .stopping import Stopping
 
 
 def train(config, run, resume=False, progress=True, callback=None, device=None):
@@ -41,7 +45,8 @@ def train(config, run, resume=False, progress=True, callback=None, device=None):
         config: `Config`, or None to resume a run with its own settings.
         run: the folder; new or empty, unless `resume`.
         resume: go on from the newest checkpoint, or begin where there is none yet. On a CPU the
-            result is bit for bit that of a run that was never stopped.
+            result is bit for bit that of a run that was never stopped. A damaged checkpoint is
+            put aside, with a line that says so, and the one before is taken.
         progress: show a bar with the terms of the loss, and a line for each validation.
         callback: called as callback(step, row) in the main process with each row of the two logs,
             for a live figure; validation rows have "pesq", the others "loss".
@@ -55,6 +60,8 @@ def train(config, run, resume=False, progress=True, callback=None, device=None):
         ValueError: in words: data or settings that do not fit, a folder that holds another run.
         NotFinite: a ValueError that names the step and the term that became NaN or infinite.
         OSError: a file could not be written, for example since the disk is full.
+        KeyboardInterrupt: after Ctrl-C; the step was ended and a checkpoint written before, as it
+            is at a SIGTERM, which then does what it always does.
     """
     from accelerate import Accelerator
 
@@ -72,27 +79,56 @@ def train(config, run, resume=False, progress=True, callback=None, device=None):
         raise ValueError("there is no GPU that torch can use here: choose device cpu.")
     main = accelerator.is_main_process
     folder.check(config, resume)
+    _check_pesq(config, main)
     corpus = corpus_of(config)
+    check_data(corpus, config, progress and main)
     accelerator.wait_for_everyone()
     with contextlib.ExitStack() as stack:
         if main:
             stack.enter_context(folder.held())
-        scorer = stack.enter_context(Scorer(config.pesq_workers))
+        with _shared_memory("PESQ, which is computed in processes of its own,"):
+            scorer = stack.enter_context(Scorer(config.pesq_workers))
         # the caller's own random numbers are not touched
         stack.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
         trainer = Trainer(config, folder, corpus, accelerator, device, scorer, callback)
-        state = folder.load(device)
-        if state:
-            trainer.restore(state)
+        trainer.resume()
         accelerator.wait_for_everyone()
         if main:
             facts = {"from_step": trainer.done, "processes": accelerator.num_processes}
             facts |= {"device": str(device), "data": {"name": corpus.name}}
             facts["data"]["licence"] = corpus.licence
             folder.begin(config, facts)
-            folder.cut(trainer.done)
+            trainer.agree()
         trainer.run(progress and main)
     return folder.best
+
+
+def _check_pesq(config, main):
+    if find_spec("pesq"):
+        return
+    if config.discriminator:
+        raise ValueError(
+            "the discriminator learns from PESQ, which is not installed here: pip install pesq, or "
+            "discriminator: false."
+        )
+    if main and config.best == "pesq":
+        _say("PESQ is not installed here: SI-SDR decides which weights are the best.")
+
+
+@contextlib.contextmanager
+def _shared_memory(what):
+    """Words for a system on which processes cannot share memory."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise ValueError(
+            f"{what} needs memory that processes share (/dev/shm on Linux), and there is none to "
+            f"be had here ({error}). In a container, mount one: docker run --shm-size=1g."
+        ) from None
+
+
+def _say(words):
+    tqdm.write(words, file=sys.stderr)
 
 
 def rate(config, step, epoch_steps=None):
@@ -109,14 +145,14 @@ def rate(config, step, epoch_steps=None):
 
 
 def batches_of(config, first, processes, rank):
-    """Which examples a process gets, from step `first` on: a list of ranges of numbers.
+    """Which examples a process gets, from step `first` on: ranges of numbers, one by one.
 
     All examples are dealt out in order, batch by batch, so that two processes learn in a step
     from what one process with a batch twice as large learns from.
     """
     begin, end = first * config.accumulate, config.steps * config.accumulate
     starts = ((turn * processes + rank) * config.batch for turn in range(begin, end))
-    return [range(start, start + config.batch) for start in starts]
+    return (range(start, start + config.batch) for start in starts)
 
 
 def begin_with(config):
@@ -144,7 +180,8 @@ class Trainer:
         self.device, self.scorer, self.callback = device, scorer, callback
         self.processes, self.rank = accelerator.num_processes, accelerator.process_index
         in_a_step = config.batch * config.accumulate * self.processes
-        self.data, epoch = examples(corpus, config, config.steps * in_a_step)
+        with _shared_memory("What is known of the training pairs, which worker processes share,"):
+            self.data, epoch = examples(corpus, config, config.steps * in_a_step)
         self.epoch_steps = config.epoch_steps or max(1, epoch // in_a_step)
         self.valid = validation_pairs(corpus, config)[self.rank :: self.processes]
 
@@ -171,8 +208,13 @@ class Trainer:
         }
         self.terms_used = [n for n in WEIGHTS if n != "metric" or self.critic]
         self.names = [*self.terms_used, "loss", "gradient"]  # the last is the gradient's length
-        self.done, self.seconds = 0, 0.0
-        self.best = {"step": 0, "score": -math.inf}
+        # what has no weight may be infinite without harm
+        self.counted = torch.tensor(
+            [name not in WEIGHTS or config.loss[name] > 0 for name in self.names]
+        )
+        self.done, self.validated, self.saved, self.seconds = 0, 0, 0, 0.0
+        self.best, self.best_file = {"step": 0, "scores": []}, None
+        self.rows = {log: [] for log in LOGS}
         self.recent, self.critic_losses = [], []  # of the steps since the last row of the log
         self.unscored = []  # what the discriminator is to learn from: (clean, enhanced, futures)
         self.noisy_scores = None
@@ -269,9 +311,9 @@ class Trainer:
 
     def run(self, progress):
         """All steps that are left, with what is due in between."""
-        if self.done >= self.config.steps:
-            return
         config, begun, before = self.config, time.monotonic(), self.seconds
+        if self.done >= config.steps and not self._to_validate():
+            return
         bar = tqdm(
             initial=self.done,
             total=config.steps,
@@ -283,42 +325,85 @@ class Trainer:
         if progress:
             parameters = count_parameters(self.model)
             tqdm.write(f"{config.variant}, {parameters} parameters, on {self.device}")
-        loader = iter(self._loader())
-        with bar:
+        with Stopping(patient=self.processes > 1) as self.stopping, bar:
+            if self._to_validate():  # the run was stopped between the step and its validation
+                self.validate(progress)
+            batches = self._batches()
             while self.done < config.steps:
-                self.step([next(loader) for _ in range(config.accumulate)])
+                self.step(next(batches))
                 self.seconds = before + time.monotonic() - begun
                 bar.update()
                 if self._due(config.log_every):
                     row = self.log()
                     shown = ["loss", *(name for name in self.terms_used if config.loss[name])]
                     bar.set_postfix({name: f"{row[name]:.3g}" for name in shown})
-                if self._due(config.valid_every):
-                    row = self.validate()
-                    if progress:
-                        tqdm.write(_in_words(row))
-                if self._due(config.checkpoint_every):
-                    self.checkpoint()
+                if self._due(config.checkpoint_every) or self._to_validate():
+                    self.checkpoint()  # first, so that nothing is lost if the validation fails
+                if self._to_validate():
+                    self.validate(progress)
+                self._stop_if_asked()
+
+    def _to_validate(self):
+        return 0 < self.done != self.validated and self._due(self.config.valid_every)
 
     def _due(self, every):
         return self.done % every == 0 or self.done == self.config.steps
 
-    def _loader(self):
+    def _batches(self):
+        """For each step that is left, its `accumulate` batches."""
         workers = self.config.workers
-        return DataLoader(
+        loader = DataLoader(
             self.data,
             batch_sampler=batches_of(self.config, self.done, self.processes, self.rank),
             num_workers=workers,
             multiprocessing_context="spawn" if workers else None,  # never a fork beside OpenMP
+            worker_init_fn=_leave_interrupts_to_the_parent,
             pin_memory=self.device.type == "cuda",
             generator=torch.Generator(),
         )
+        with _shared_memory("Preparing examples in worker processes (workers: 0 needs none)"):
+            loader = iter(loader)
+        while True:
+            try:
+                batches = [next(loader) for _ in range(self.config.accumulate)]
+            except StopIteration:
+                return
+            except (ValueError, OSError, RuntimeError) as error:
+                # of a worker, the last line of its trace tells what was wrong
+                words = (
+                    str(error).strip().splitlines()[-1].removeprefix(f"{type(error).__name__}: ")
+                )
+                if self.processes == 1:
+                    self._keep_state()
+                raise ValueError(
+                    f"no example for step {self.done + 1}: {words} {self.folder.last_good()}."
+                ) from None
+            yield batches
+
+    def _stop_if_asked(self):
+        """After Ctrl-C or SIGTERM: keep the state and say how to go on."""
+        number = self.stopping.noted
+        if self.processes > 1:  # all of them, or some would wait for the others
+            number = self.accelerator.reduce(torch.tensor(number, device=self.device)).item()
+        if number:
+            self._keep_state()
+            if self.accelerator.is_main_process:
+                _say(
+                    f"stopped at step {self.done}. {self.folder.last_good()}: go on by --resume "
+                    "(resume=True)."
+                )
+            self.stopping.act()
+
+    def _keep_state(self):
+        if self.done > self.saved:
+            self.checkpoint()
 
     def log(self):
         """A row of metrics.jsonl: the means since the last one, over all processes."""
         values, critic = self._checked()
         row = {"step": self.done}
-        row |= {n: float(v) for n, v in zip(self.names, values.mean(0), strict=True)}
+        means = values.mean(0).tolist()
+        row |= {n: v if math.isfinite(v) else None for n, v in zip(self.names, means, strict=True)}
         if self.critic:
             row["discriminator"] = float(critic.mean()) if len(critic) else None
         row["lr"] = rate(self.config, self.done - 1, self.epoch_steps)
@@ -339,7 +424,7 @@ class Trainer:
         if self.processes > 1 and len(critic):
             critic = self.accelerator.reduce(critic, reduction="mean")
         values, critic = values.cpu(), critic.cpu()
-        for i, bad in enumerate((~values.isfinite()).tolist()):
+        for i, bad in enumerate((~values.isfinite() & self.counted).tolist()):
             step = self.done - len(values) + i + 1
             terms = [name for name, is_bad in zip(self.terms_used, bad, strict=False) if is_bad]
             if terms:
@@ -364,6 +449,7 @@ class Trainer:
         )
 
     def _tell(self, log, row):
+        self.rows[log].append(row)
         if self.accelerator.is_main_process:
             self.folder.append(log, row)
             if self.callback:
@@ -371,7 +457,7 @@ class Trainer:
 
     # -- looking at it, keeping it ---------------------------------------------------------------
 
-    def validate(self):
+    def validate(self, progress):
         """A row of validation.jsonl; the best weights so far and the figure are kept."""
         self._sound()
         model = self.mean or self.model
@@ -385,25 +471,31 @@ class Trainer:
 
         row = {"step": self.done} | self._scores(enhanced)
         row |= {f"noisy_{name}": value for name, value in self.noisy_scores.items()}
-        score = -math.inf if row[self.config.best] is None else row[self.config.best]
-        row["best"] = score > self.best["score"] or not self.best["step"]
+        # where the one that decides is missing, the other does
+        deciding = sorted(("pesq", "si_sdr"), key=lambda name: name != self.config.best)
+        scores = [-math.inf if row[name] is None else row[name] for name in deciding]
+        row["best"] = not self.best["step"] or scores > self.best["scores"]
         row["seconds"] = round(self.seconds, 3)
         if row["best"]:
-            self.best = {"step": self.done, "score": score}
+            self.best = {"step": self.done, "scores": scores}
+            self.best_file = weights_file(model, step=str(self.done))
         if self.accelerator.is_main_process:
-            self._keep(model, heard[0], row["best"])
+            self._keep(heard[0], row["best"])
         self._tell("validation.jsonl", row)
         if self.accelerator.is_main_process:
             self._draw()
-        return row
+        self.validated = self.done
+        self.checkpoint()
+        if progress:
+            tqdm.write(_in_words(row))
 
     def _scores(self, system):
         """Mean PESQ and SI-SDR of system(noisy, rate) over all validation pairs, or None."""
         futures, ratios = [], []
         for pair in self.valid:
+            if self.processes == 1:
+                self._stop_if_asked()
             clean, noisy, rate = pair.read()
-            if rate != SAMPLE_RATE:
-                raise ValueError(f"{pair.name} has {rate} Hz, not {SAMPLE_RATE}: resample it.")
             wave = system(noisy, rate)
             futures.append(self.scorer.submit(clean, wave))
             ratios.append(si_sdr(clean, wave))
@@ -420,16 +512,17 @@ class Trainer:
             "si_sdr": ratio / count if count else None,
         }
 
-    def _keep(self, model, wave, best):
-        with self.folder.writing("the results of the validation"):
-            if best:
-                save_weights(model, self.folder.best, step=str(self.done))
+    def _keep(self, wave, best):
+        if best:
+            self.folder.write("best.safetensors", self.best_file)
+        with self.folder.writing("the example"):
             example = self.folder.path / "example"
-            first = not any(example.glob("*.flac"))
             clean, noisy, _ = self.valid[0].read()
             peak = 0.9 / max(np.abs(noisy).max(), np.abs(clean).max(), 1e-9)  # one for all of them
-            for name, signal in (("clean", clean), ("noisy", noisy)) if first else ():
-                audio.write(example / f"{name}.flac", peak * signal, SAMPLE_RATE)
+            for name, signal in (("clean", clean), ("noisy", noisy)):
+                path = example / f"{name}.flac"
+                if not path.is_file():
+                    audio.write(path, peak * signal, SAMPLE_RATE)
             path = example / f"step-{self.done:07d}.flac"
             audio.write(path, np.clip(peak * wave, -1, 1), SAMPLE_RATE)
 
@@ -438,57 +531,62 @@ class Trainer:
 
         from ..plotting import training_curves
 
-        fig, _ = training_curves(self.folder.rows())
+        rows = [row for some in self.rows.values() for row in some]
+        fig, _ = training_curves(sorted(rows, key=lambda row: row["step"]))
         with self.folder.writing("curves.png"), whole_file(self.folder.path / "curves.png") as part:
             fig.savefig(part, dpi=120)
         pyplot.close(fig)
 
     def checkpoint(self):
-        """Write the state from which the run can go on."""
-        self.teach_critic()  # so that no PESQ is under way
+        """Write the state from which the run can go on; nothing in the training changes by it."""
         self._sound()
-        if not self.accelerator.is_main_process:
-            return
-        state = {
-            "step": self.done,
-            "seconds": self.seconds,
-            "processes": self.processes,
-            "networks": {name: net.state_dict() for name, net in self.networks.items()},
-            "optimisers": {name: opt.state_dict() for name, opt in self.optimisers.items()},
-            "recent": self.recent,
-            "critic_losses": self.critic_losses,
-            "best": self.best,
-        }
-        if self.best["step"]:
-            state["best_file"] = torch.frombuffer(
-                bytearray(self.folder.best.read_bytes()), dtype=torch.uint8
-            )
-        self.folder.save(state)
-        with self.folder.writing("last.safetensors"):
-            save_weights(self.mean or self.model, self.folder.last, step=str(self.done))
+        state = state_of(self)
+        if self.accelerator.is_main_process:
+            self.folder.save(state, self._newest_weights())
+        self.saved = self.done
 
-    def restore(self, state):
-        """Take over a checkpoint's state, and the best weights as they were then."""
-        if state["processes"] != self.processes:
+    def resume(self):
+        """Take over the newest checkpoint that is whole, if there is one."""
+        damaged, found = [], self.folder.checkpoints()
+        for path in reversed(found):
+            try:
+                restore(self, self.folder.load(path, self.device), path)
+            except Damaged as error:
+                damaged.append(str(error))
+                continue
+            self.saved = self.done
+            if damaged and self.accelerator.is_main_process:
+                _say(f"{'; '.join(damaged)}: put aside. Going on from {path}.")
+            return
+        if damaged:
+            raise ValueError(f"{'; '.join(damaged)}: there is no checkpoint to go on from.")
+        if self.folder.last.exists():
             raise ValueError(
-                f"{self.folder.path} was trained by {state['processes']} processes; go on with as "
-                f"many, not {self.processes}, or the examples of a step would be others."
+                f"{self.folder.path} holds weights but no checkpoint to go on from: choose another "
+                "folder."
             )
-        for name, network in self.networks.items():
-            network.load_state_dict(state["networks"][name])
-        for name, optimiser in self.optimisers.items():
-            optimiser.load_state_dict(state["optimisers"][name])
-        self.done, self.seconds, self.best = state["step"], state["seconds"], state["best"]
-        self.recent, self.critic_losses = state["recent"], state["critic_losses"]
-        if "best_file" in state and self.accelerator.is_main_process:
-            with self.folder.writing("best.safetensors"), whole_file(self.folder.best) as part:
-                part.write_bytes(state["best_file"].cpu().numpy().tobytes())
+
+    def agree(self):
+        """Let all files of the run be what the state says, whatever was written after it."""
+        weights = {"best.safetensors": self.best_file, "last.safetensors": None}
+        if self.done:
+            weights["last.safetensors"] = self._newest_weights()
+        self.folder.agree(self.done, self.validated, self.rows, weights)
+        if self.validated:
+            self._draw()
+
+    def _newest_weights(self):
+        return weights_file(self.mean or self.model, step=str(self.done))
+
+
+def _leave_interrupts_to_the_parent(worker):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _in_words(row):
     scores = []
     for name, words in (("pesq", "PESQ"), ("si_sdr", "SI-SDR")):
         found = (row[name], row[f"noisy_{name}"])
-        now, noisy = ("missing" if x is None else f"{x:.2f}" for x in found)
+        now, noisy = map(shown, found)
         scores.append(f"{words} {now} (noisy {noisy})")
     return f"step {row['step']}: {', '.join(scores)}{'; the best so far' if row['best'] else ''}"
