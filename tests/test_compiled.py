@@ -7,7 +7,8 @@ import numba
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from fuzzing import some
+from hypothesis import given
 from hypothesis import strategies as st
 from numba import njit, prange
 from torch.nn import functional as F
@@ -128,7 +129,7 @@ def test_causal_convolution_at_every_edge(kind, order):
             assert far(got, plain_conv(*values), kind) == {}, (length, inner, taps)
 
 
-@settings(max_examples=60, deadline=None)
+@some(60)
 @given(
     *(st.integers(1, most) for most in (3, 40, 200, 9)),
     st.sampled_from(KINDS),
@@ -197,7 +198,7 @@ def test_attention_equals_torch(kind, length):
         assert far_attention(*(x.contiguous() for x in values)) == {}, channels
 
 
-@settings(max_examples=40, deadline=None)
+@some(40)
 @given(
     *(st.integers(1, most) for most in (3, 4, 150, 16)),
     st.sampled_from(KINDS),
