@@ -20,26 +20,25 @@ def unit(kind):
     return torch.finfo(kind).eps / 2
 
 
-def tolerances(values, delta_softplus, weight, exact):
+def tolerances(values, delta_softplus, weight, exact, cut=()):
     """Bounds, entry by entry, of the errors of y and of the gradients, None for an absent tensor.
 
     values: the eight tensors of the scan, weight: the gradient of y, all in their own types;
     exact: the results in float64, whose own rounding to those types comes on top. A result that
     is subnormal in its type is known to one of the steps between subnormal numbers.
+    cut: types to which numbers are cut off, not rounded, and so twice as far off.
     """
     work = torch.promote_types(values[0].dtype, torch.float32)
     least, larger = (_sizes(values, delta_softplus, weight, grain, work) for grain in (0, GRAIN))
     bounds = []
     for tensor, low, high, right in zip([values[0], *values], least, larger, exact, strict=True):
-        if tensor is not None:
-            kind = torch.finfo(tensor.dtype)
-            inside = SAFETY * unit(work) * (high - low) / GRAIN
-            low = (
-                inside
-                + unit(tensor.dtype) * (right.abs() + inside)
-                + kind.smallest_normal * kind.eps
-            )
-        bounds.append(low)
+        if tensor is None:
+            bounds.append(None)
+            continue
+        inside = SAFETY * unit(work) * (high - low) / GRAIN
+        kind, stored = torch.finfo(tensor.dtype), unit(tensor.dtype) * (1 + (tensor.dtype in cut))
+        subnormal = kind.smallest_normal * kind.eps
+        bounds.append(inside + stored * (right.abs() + inside) + subnormal)
     return bounds
 
 
