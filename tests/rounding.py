@@ -26,19 +26,22 @@ def tolerances(values, delta_softplus, weight, exact, cut=()):
     values: the eight tensors of the scan, weight: the gradient of y, all in their own types;
     exact: the results in float64, whose own rounding to those types comes on top. A result that
     is subnormal in its type is known to one of the steps between subnormal numbers.
-    cut: types to which numbers are cut off, not rounded, and so twice as far off.
+    cut: types to which numbers are cut off, not rounded, and so twice as far off, and whose
+        subnormal numbers are wrong.
     """
     work = torch.promote_types(values[0].dtype, torch.float32)
-    least, larger = (_sizes(values, delta_softplus, weight, grain, work) for grain in (0, GRAIN))
+    bare, larger = (_sizes(values, delta_softplus, weight, grain, work) for grain in (0, GRAIN))
     bounds = []
-    for tensor, low, high, right in zip([values[0], *values], least, larger, exact, strict=True):
+    for tensor, low, high, right in zip([values[0], *values], bare, larger, exact, strict=True):
         if tensor is None:
             bounds.append(None)
             continue
         inside = SAFETY * unit(work) * (high - low) / GRAIN
-        kind, stored = torch.finfo(tensor.dtype), unit(tensor.dtype) * (1 + (tensor.dtype in cut))
-        subnormal = kind.smallest_normal * kind.eps
-        bounds.append(inside + stored * (right.abs() + inside) + subnormal)
+        kind, stored = torch.finfo(tensor.dtype), unit(tensor.dtype)
+        least = kind.smallest_normal * kind.eps
+        if tensor.dtype in cut:
+            stored, least = 2 * stored, kind.smallest_normal
+        bounds.append(inside + stored * (right.abs() + inside) + least)
     return bounds
 
 
@@ -119,9 +122,10 @@ def _sizes(values, delta_softplus, weight, grain, work):
     decay = rounded(grown * torch.exp(x - x.detach()), 4 + 2, 4 + 2)
     drive = rounded(rounded(step * u)[:, :, None] * B[:, None])
     h = _Recurrence.apply(decay, drive)
-    y = rounded(rounded(h * C[:, None]).sum(2), A.shape[1] ** 0.5)
+    y = rounded(h * C[:, None]).sum(2)
     if D is not None:
-        y = rounded(y + rounded(rounded(D, 0, over_time)[:, None] * u))
+        y = y + rounded(rounded(D, 0, over_time)[:, None] * u)
+    y = rounded(y, 1 + A.shape[1] ** 0.5)  # the skip may be what the states are added to
     if z is not None:  # silu and the absolute values of the terms of its derivative
         open_ = torch.sigmoid(values[6].double())
         silu = z * open_ * torch.exp((1 - open_) * (z - z.detach()))
