@@ -289,7 +289,7 @@ def disagreement(case, backend, scan=rt.selective_scan):
 @given(cases())
 def test_random_inputs(backend, case):
     assume(not (backend == "mamba_ssm" and case.dtype == "float64"))  # which it does not know
-    if backend == "reference":
+    if backend == "reference" or INTERPRETED:  # which are slow
         batch, inner, length, states = case.shape
         case = replace(case, shape=(batch, inner, min(length, 40), states))
     assert disagreement(case, backend) == {}
