@@ -12,6 +12,7 @@ PLAYWRIGHT ?= playwright>=1.50
 NOTEBOOKS ?= notebooks
 DATA ?=
 NOISE ?=
+TIMES ?= 20
 PORT ?=
 # CPU=1 takes PyTorch's build for CPUs where pip would choose one for GPUs; uv knows where it lies.
 CPU ?=
@@ -37,7 +38,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab test lint check notebooks material format clean
+.PHONY: help install lab test fuzz lint check notebooks material format clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -59,6 +60,12 @@ test: $(INSTALLED) $(REFERENCE) $(INTERPRETER) $(BROWSER) lint ## lint, then run
 	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(PY) -m pytest \
 		-n auto --maxprocesses=4 --dist=loadscope --no-loadscope-reorder \
 		--nbval-lax --nbval-cell-timeout=600 $(ARGS) notebooks tests
+
+# The property tests alone; Triton's kernels in its interpreter, in which the scan tests see nothing else.
+fuzz: $(INSTALLED) $(INTERPRETER) ## draw new random cases for the property tests, TIMES=20 times as many
+	@FUZZ=$(TIMES) $(PY) -m pytest -v -m hypothesis $(ARGS) tests
+	@! $(PY) -c 'import triton' 2>/dev/null || TRITON_INTERPRET=1 FUZZ=$(TIMES) $(PY) -m pytest -v \
+		-m "hypothesis and engine" $(ARGS) tests/test_scan.py
 
 lint: $(INSTALLED) ## ruff (lint and format, notebooks too) and the quick notebook gates
 	@$(PY) -m ruff check .

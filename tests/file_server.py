@@ -48,8 +48,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         served = self.server.site.files.get(path)
         if served is None:
             return self.send_error(404)
-        if (status := _next(served.status)) != 200:
-            return self.send_error(status)
+        if (status := _next(served.status)) != 200:  # a number, or a number and words
+            return self.send_error(*(status if isinstance(status, tuple) else (status,)))
         if served.redirect:
             self.send_response(302)
             self.send_header("Location", served.redirect)

@@ -7,7 +7,8 @@ import pytest
 import soundfile
 import soxr
 import torch
-from hypothesis import given, settings
+from fuzzing import some
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rwsa_tutorial import audio
@@ -176,7 +177,7 @@ def test_what_is_no_sample_rate_is_said(rate, words):
     assert audio.check_rate(44_100.0) == 44_100
 
 
-@settings(deadline=None, max_examples=30)
+@some(30)
 @given(dtype=st.sampled_from(audio.INTEGER_TYPES), data=st.data())
 def test_integers_survive_the_way_through_floats(dtype, data):
     info = np.iinfo(dtype)
@@ -216,7 +217,7 @@ def test_resampling_keeps_a_tone(rate):
     assert np.abs(there[:n] - wanted[:n]).max() < 2e-4
 
 
-@settings(deadline=None, max_examples=25)
+@some(25)
 @given(
     n=st.integers(1, 3_000),
     rates=st.tuples(*[st.sampled_from([8_000, 11_025, 16_000, 44_100, 48_000, 96_001])] * 2),

@@ -9,7 +9,8 @@ import numba
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from fuzzing import some
+from hypothesis import example, given
 from hypothesis import strategies as st
 from nbclient import NotebookClient
 from numba import njit, prange
@@ -35,19 +36,21 @@ def normal(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def far(got, exact, kind, floor=1e-12):
+def far(got, exact, kind, floor=1e-12, terms=None):
     """Names of the results further from the exact ones than TOLERANCE, with their distances.
 
     floor: size of a number below which distances are not relative (where the exact result is 0).
+    terms: what distances are relative to in place of the exact results, which may be the small
+        sums of large terms.
     """
     assert got.keys() == exact.keys()
     for name, x in got.items():
         assert x.dtype == kind and x.shape == exact[name].shape, name
     distance = {
         name: (
-            (got[name].double() - x).norm() / x.norm().clamp_min(floor * x.numel() ** 0.5)
+            (got[name].double() - exact[name]).norm() / x.norm().clamp_min(floor * x.numel() ** 0.5)
         ).item()
-        for name, x in exact.items()
+        for name, x in (terms or exact).items()
     }
     return {name: d for name, d in distance.items() if not d <= TOLERANCE[kind]}  # NaN is far
 
@@ -103,6 +106,14 @@ def plain_conv(x, weight, bias, dout):
     return dict(zip(("y", "x", "weight", "bias"), (y.detach(), *grads), strict=True))
 
 
+def conv_terms(x, weight, bias, dout):
+    """Sums of the absolute values of all that is added up in `plain_conv`; silu's slope is < 1.1"""
+    x, weight, bias = (v.detach().double().abs().requires_grad_() for v in (x, weight, bias))
+    a = F.conv1d(F.pad(x, (weight.shape[1] - 1, 0)), weight[:, None], bias, groups=len(weight))
+    grads = torch.autograd.grad(1.1 * a, (x, weight, bias), dout.double().abs())
+    return dict(zip(("y", "x", "weight", "bias"), (a.detach(), *grads), strict=True))
+
+
 def compiled_conv(x, weight, bias, dout, dx=None):
     y = causal_conv.forward(x, weight, bias)
     grads = causal_conv.backward(x, weight, bias, dout, dx)
@@ -133,7 +144,8 @@ def test_causal_convolution_at_every_edge(kind, order):
             assert far(got, plain_conv(*values), kind) == {}, (length, inner, taps)
 
 
-@settings(max_examples=60, deadline=None)
+@some(60)
+@example(2, 1, 144, 7, torch.float32, [0, 1, 2], [0, 1, 2], 52)  # bias: 288 terms cancel
 @given(
     *(st.integers(1, most) for most in (3, 40, 200, 9)),
     st.sampled_from(KINDS),
@@ -154,7 +166,7 @@ def test_causal_convolution_of_any_shape_and_order_of_memory(
     values = conv_inputs(batch, inner, length, taps, kind, seed)
     x, weight, bias, dout = values
     got = compiled_conv(stored(x, order), weight, bias, stored(dout, other))
-    assert far(got, plain_conv(*values), kind) == {}
+    assert far(got, plain_conv(*values), kind, terms=conv_terms(*values)) == {}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -202,7 +214,7 @@ def test_attention_equals_torch(kind, length):
         assert far_attention(*(x.contiguous() for x in values)) == {}, channels
 
 
-@settings(max_examples=40, deadline=None)
+@some(40)
 @given(
     *(st.integers(1, most) for most in (3, 4, 150, 16)),
     st.sampled_from(KINDS),

@@ -120,7 +120,13 @@ def test_wrong_bytes_from_the_hub_are_not_unpacked(site, archives, home):
     assert fetching.state(home / "vb-demandex")[0] == "complete"
 
 
-@pytest.mark.parametrize("listing", [b"<html>", b"[]", b'[{"path": "clean_train.zip"}]', b"{}"])
+@pytest.mark.parametrize(
+    "listing",
+    [
+        *(b"<html>", b"[]", b'[{"path": "clean_train.zip"}]', b"{}", b'[{"path": 1}]', b"\xff"),
+        *(b'[{"path": "clean_train.zip", "oid": "1", "size": "9"}]', b"[" * 100_000),
+    ],
+)
 def test_a_listing_that_is_none(site, home, listing):
     site[API] = listing
     with pytest.raises(OSError, match="no listing that can be read|does not list"):
@@ -424,6 +430,39 @@ def test_dns2020_from_what_is_not_the_test_set(home, few, tmp_path, monkeypatch)
     with pytest.raises(ValueError, match="no folders clean and noisy"):
         get(home / "dns2020", Sources([(tmp_path / "noisy").as_posix()]))
     assert fetching.state(home / "dns2020")[0] == "absent"
+
+
+def test_what_is_not_the_test_set_is_asked_for_anew(site, home, few):
+    files = {f"DNS/{name}": content for name, content in few.items()}
+    less = {name: content for name, content in files.items() if "fileid_2" not in name}
+    for wrong in (b"<html>log in</html>", zipped(less), zipped({"a.wav": b"1"})):
+        site["/given.zip"] = wrong
+        given = Sources([f"{site.url}/given.zip"])
+        with pytest.raises(ValueError, match="damaged|holds 2 pairs|none of the files"):
+            dns2020.get(home / "dns2020", given)
+        assert not [*(home / "dns2020").glob(".downloads/*")]
+    site["/given.zip"] = zipped(files)
+    dns2020.get(home / "dns2020", given)
+    assert fetching.state(home / "dns2020")[:2] == ("complete", 6)
+
+
+@pytest.mark.parametrize("name", ["\x1b[2J.wav", "a\\b.wav", "C:a.wav", ".a.wav", "../a.wav"])
+def test_names_that_github_would_never_list(site, home, few, name):
+    addresses = dns(site, few)
+    (at,) = [path for path in site.files if path.startswith("/api") and path.endswith("/noisy")]
+    site[at] = json.dumps([{"name": name, "sha": "0" * 40, "size": 9}]).encode()
+    with pytest.raises(ValueError, match="which is no plain file name") as error:
+        dns2020.get(home / "dns2020", addresses=addresses)
+    assert "\x1b" not in str(error.value)
+
+
+def test_a_pointer_is_read_no_further_than_pointers_go(site, home, few):
+    addresses = dns(site, few)
+    for path in site.files:
+        if path.startswith("/raw"):
+            site[path] = Served(site.files[path].content + bytes(10_000), declare=None)
+    with pytest.raises(ValueError, match="gives more than 1.02 kB"):
+        dns2020.get(home / "dns2020", addresses=addresses)
 
 
 def test_pointers():

@@ -437,6 +437,24 @@ def test_the_command(made, given, tmp_path, monkeypatch, capsys):
     assert "leave out the other splits" in capsys.readouterr().err
 
 
+def test_a_list_of_test_files_is_asked_for_until_it_is_one(given, tmp_path):
+    right = (given / "test_files.json").read_bytes()
+    with serving() as site:
+        addresses = {"cuts": site.url}
+
+        def cuts():
+            return ears_wham._cuts(tmp_path, Sources(), addresses)
+
+        site["/test_files.json"] = b"<html>log in</html>"
+        with pytest.raises(ValueError, match="not the authors' list"):
+            cuts()
+        site["/test_files.json"] = right
+        there = cuts()
+        (tmp_path / "test_files.json").write_text("{}")  # as earlier versions have kept it
+        assert cuts() == there == cuts()
+        assert len(site.asked) == 3
+
+
 @pytest.mark.parametrize("text", ["{}", "[]", "<html>", '{"p102": {"a": [[0]]}}'])
 def test_a_list_of_test_files_that_is_none(given, tmp_path, text):
     (tmp_path / "test_files.json").write_text(text)

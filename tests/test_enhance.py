@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hypothesis import given, settings
+from fuzzing import some
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -68,7 +69,7 @@ def noisy(clean, level=0.02):
     return (clean + level * noise).astype(np.float32)
 
 
-@settings(deadline=None, max_examples=25)
+@some(25)
 @given(n=st.one_of(st.integers(1, 600), st.integers(1, 40_000)), channels=st.integers(0, 3))
 def test_a_model_that_changes_nothing_gives_the_input_back(n, channels):
     shape = (n, channels) if channels else (n,)
@@ -173,7 +174,7 @@ def test_splitting_is_not_heard_with_the_shipped_network():
     assert abs(si_sdr(speech, split) - si_sdr(speech, whole)) < 0.1
 
 
-@settings(deadline=None, max_examples=200)
+@some(200)
 @given(
     n=st.integers(1, 10**7),
     segment=st.integers(4, 2_000).map(lambda hops: 120 * hops),

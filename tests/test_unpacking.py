@@ -2,6 +2,8 @@
 
 import io
 import os
+import random
+import shutil
 import stat
 import tarfile
 import zipfile
@@ -93,6 +95,7 @@ ESCAPES = [
     "..\\x.wav",
     "C:x.wav",
     "a/\nx",
+    "a/\x9b2J",
     ".",
 ]
 
@@ -143,6 +146,88 @@ def test_bombs(tmp_path, monkeypatch):
     assert refused(tarred(tmp_path / "tar" / "a.tgz", zeros, "gz"), "would become")
     unpacking.unpack(zipped(tmp_path / "plain.zip", zeros, zipfile.ZIP_STORED), tmp_path / "target")
     assert found(tmp_path / "target") == zeros
+
+
+def test_many_empty_files_are_a_bomb_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(unpacking, "HARMLESS", 1 << 20)
+    monkeypatch.setattr(unpacking, "RATIO", 20)
+    archive = tarred(tmp_path / "a.tgz", {f"{n}": b"" for n in range(4000)}, "gz")
+    assert refused(archive, "would become 1.05 MB or more")
+
+
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+@pytest.mark.parametrize("kind", ["", "gz"])
+def test_a_name_of_any_length_is_not_read(tmp_path, monkeypatch, form, kind):
+    content, read = io.BytesIO(), []
+    with tarfile.open(fileobj=content, mode=f"w:{kind}", format=form) as archive:
+        archive.addfile(tarfile.TarInfo("good.wav"))
+        archive.addfile(tarfile.TarInfo("x" * (3 << 20)))
+    (tmp_path / "a.tar").write_bytes(content.getvalue())
+
+    class Metered(unpacking._Metered):
+        def read(self, size):
+            read.append(len(content := super().read(size)))
+            return content
+
+    monkeypatch.setattr(unpacking, "_Metered", Metered)
+    assert refused(tmp_path / "a.tar", "more than 1.05 MB to describe one of its files")
+    assert read and max(read) < 10_000
+
+
+def test_names_longer_or_deeper_than_a_disk_takes(tmp_path):
+    for n, name in enumerate(("x" * 5000, "x/" * 70 + "y")):
+        (tmp_path / f"{n}").mkdir()
+        assert refused(zipped(tmp_path / f"{n}" / "a.zip", {name: b""}), "'..., which is too long")
+
+
+def test_the_work_for_each_name_does_not_grow_with_their_number(tmp_path, monkeypatch):
+    copied = []
+
+    class Set(set):
+        def __or__(self, other):
+            copied.append(len(self) + len(other))
+            return super().__or__(other)
+
+    monkeypatch.setattr(unpacking, "set", Set, raising=False)
+    entries = [unpacking._Entry(f"{n}", 1, n, None) for n in range(500)]
+    assert len(unpacking._places(tmp_path / "a.zip", entries)) == 500
+    assert sum(copied) <= 10 * 500  # 20 000 names would take minutes
+
+
+def test_a_name_as_long_as_the_disk_takes(tmp_path):
+    name = "ü" * 125 + ".wav"
+    unpacking.unpack(zipped(tmp_path / "a.zip", {name: b"1"}), tmp_path / "target")
+    assert found(tmp_path / "target") == {name: b"1"}
+
+
+@pytest.mark.parametrize("name", ["", "\0oo"])
+def test_a_zip_entry_without_a_name(tmp_path, name):
+    archive = zipped(
+        tmp_path / "a.zip", [("good.wav", b"2"), (zipfile.ZipInfo(name and "foo"), b"1")]
+    )
+    archive.write_bytes(archive.read_bytes().replace(b"foo", name.encode()))
+    assert refused(archive, "could lie outside")
+
+
+@pytest.mark.parametrize("kind", ["zip", "bzip2 in zip", "", "gz", "bz2", "xz"])
+def test_damage_anywhere_is_told_in_words(tmp_path, kind):
+    if "zip" in kind:
+        method = zipfile.ZIP_BZIP2 if "in" in kind else zipfile.ZIP_DEFLATED
+        archive = zipped(tmp_path / "a.zip", FILES | {"top/ü": b"1"}, method)
+    else:
+        archive = tarred(tmp_path / "a.tar", FILES | {"top/ü": b"1"}, kind)
+    whole, rng, told = archive.read_bytes(), random.Random(0), set()
+    for _ in range(60):
+        content = bytearray(whole)
+        for place in rng.sample(range(min(len(content), 2500)), 2):
+            content[place] = rng.choice([0, 255, rng.randrange(256)])
+        archive.write_bytes(content)
+        try:
+            unpacking.unpack(archive, tmp_path / "target")
+        except ValueError as error:
+            told.add(str(error).startswith(f"{archive} "))
+        shutil.rmtree(tmp_path / "target", ignore_errors=True)
+    assert told == {True}
 
 
 def test_a_bomb_that_declares_too_little(tmp_path):

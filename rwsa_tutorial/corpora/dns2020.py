@@ -19,9 +19,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from .corpus import Corpus, Pair
-from .fetching import alone, check_space, download, mark, read_text, state
+from .fetching import OTHER_FORM, alone, check_space, download, mark, read_text, state
 from .pairs import paired_files
-from .sources import DOWNLOADS, Piece, Sources, bring
+from .sources import DOWNLOADS, Piece, Sources, bring, forget
 from .unpacking import KINDS, unpack
 from .vb_demandex import check_complete
 
@@ -39,6 +39,7 @@ ADDRESSES = {
     "media": "https://media.githubusercontent.com/media",
 }
 BYTES = 320_044  # of each recording, as the pointers say
+POINTER = 1024  # bytes; a pointer has fewer, a recording more
 LICENCE_NAME = "CC BY 4.0"
 LICENCE = """DNS Challenge 2020, synthetic test set without reverberation (Reddy et al.)
   https://github.com/microsoft/DNS-Challenge, branch interspeech2020/master
@@ -67,9 +68,9 @@ def get(folder, sources=None, *, addresses=ADDRESSES):
             _take(sources.given[0], folder, sources)
         else:
             check_space(folder, 2 * PAIRS * BYTES, "The corpus")
-            listed = [(kind, e) for kind in ("clean", "noisy") for e in _listing(addresses, kind)]
-            for kind, entry in tqdm(listed, desc=NAME, unit="file"):
-                _fetch(addresses, f"{kind}/{entry['name']}", entry, folder)
+            listed = [(kind, p) for kind in ("clean", "noisy") for p in _listing(addresses, kind)]
+            for kind, piece in tqdm(listed, desc=NAME, unit="file"):
+                _fetch(addresses, f"{kind}/{piece.name}", piece, folder)
         pairs = _pairs(folder)
         shutil.rmtree(folder / DOWNLOADS, ignore_errors=True)
         mark(folder, name=NAME, pairs={"test": len(pairs)})
@@ -91,7 +92,7 @@ def pointer(text):
     if not text.startswith("version https://git-lfs.github.com/spec/v1\n"):
         return None
     oid = re.search(r"^oid (sha256:[0-9a-f]{64})$", text, re.MULTILINE)
-    size = re.search(r"^size (\d+)$", text, re.MULTILINE)
+    size = re.search(r"^size ([0-9]{1,15})$", text, re.MULTILINE)
     return (oid[1], int(size[1])) if oid and size else None
 
 
@@ -99,26 +100,27 @@ def _listing(addresses, kind):
     url = f"{addresses['api']}/repos/{REPOSITORY}/contents/{INSIDE}/{kind}?ref={BRANCH}"
     try:
         entries = [e for e in json.loads(read_text(url)) if e["name"].endswith(".wav")]
-        entries = [{key: e[key] for key in ("name", "sha", "size")} for e in entries]
-    except (ValueError, KeyError, TypeError) as error:
+        pieces = [Piece(e["name"], "", e["size"], f"git:{e['sha']}") for e in entries]
+    except OTHER_FORM as error:
         raise OSError(f"{url} gives no listing that can be read ({error!r}).") from None
-    if any("/" in e["name"] or e["name"].startswith(".") for e in entries):
-        raise ValueError(f"{url} lists names that are no plain file names.")
-    return entries
+    for name in (piece.name for piece in pieces):
+        if name.startswith(".") or re.search(r"[/\\:]", name) or not name.isprintable():
+            raise ValueError(f"{url} lists {name!r}, which is no plain file name.")
+    return pieces
 
 
-def _fetch(addresses, name, entry, folder):
+def _fetch(addresses, name, piece, folder):
     """One recording, by way of its pointer if it has one."""
     target = folder / name
     if target.exists():
         return
     where = urllib.parse.quote(f"{REPOSITORY}/{BRANCH}/{INSIDE}/{name}")
-    url, checksum, size = f"{addresses['raw']}/{where}", f"git:{entry['sha']}", entry["size"]
-    if size < 1024:  # too short for a recording
-        text = read_text(url)
+    url, checksum, size = f"{addresses['raw']}/{where}", piece.checksum, piece.size
+    if size < POINTER:
+        text = read_text(url, most=POINTER)
         content = text.encode()
         found = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
-        if found.hexdigest() != entry["sha"] or not pointer(text):
+        if f"git:{found.hexdigest()}" != checksum or not pointer(text):
             raise ValueError(f"{url} is not what git lists there; nothing of it was used.")
         url, (checksum, size) = f"{addresses['media']}/{where}", pointer(text)
     download(url, target, checksum=checksum, size=size)
@@ -133,11 +135,21 @@ def _take(source, folder, sources):
         archive = bring(Piece(name, str(source)), source, folder, sources)
         unpacked = folder / DOWNLOADS / f"{name}-{archive.stat().st_size}"
         unpacked.parent.mkdir(exist_ok=True)
-        unpack(archive, unpacked, keep=_is_wanted)
-        source = unpacked
+        try:
+            unpack(archive, unpacked, keep=_is_wanted)
+            _copy(unpacked, folder)
+        except ValueError:  # the next run is to ask for it again
+            shutil.rmtree(unpacked, ignore_errors=True)
+            forget(archive, folder)
+            raise
+    else:
+        _copy(source, folder)
+
+
+def _copy(source, folder):
     clean = _clean_folder(source)
     files = [p for kind in ("clean", "noisy") for p in (clean.parent / kind).glob("*.wav")]
-    if stubs := [path for path in files if path.stat().st_size < 1024]:
+    if stubs := [path for path in files if path.stat().st_size < POINTER]:
         raise ValueError(
             f"{len(stubs)} recordings in {clean.parent} are pointers of git's large-file storage, "
             f'such as {stubs[0].name}: run `git lfs pull -I "{INSIDE}/*"` in the checkout first.'

@@ -9,6 +9,7 @@ mixes it after the published procedure (see `ears_mixing`), and writes for each 
 and a table test.csv. Speech and noise stay in .sources, for other splits; delete it at will.
 """
 
+import contextlib
 import csv
 import hashlib
 import json
@@ -21,7 +22,18 @@ from .. import audio, tables
 from . import ears_mixing
 from .corpus import Corpus, Pair
 from .ears_mixing import COLUMNS, RATE, SAMPLE_RATE, Noise
-from .fetching import MARKER, alone, check_space, digest, download, mark, read_text, say, state
+from .fetching import (
+    MARKER,
+    OTHER_FORM,
+    alone,
+    check_space,
+    digest,
+    download,
+    mark,
+    read_text,
+    say,
+    state,
+)
 from .sources import Piece, Sources, bring, forget, obtain
 from .unpacking import unpack
 from .vb_demandex import check_complete
@@ -141,7 +153,7 @@ def _release(addresses):
     try:
         assets = json.loads(read_text(addresses["release"]))["assets"]
         return {asset["name"]: (asset["size"], asset.get("digest")) for asset in assets}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, *OTHER_FORM) as error:
         say(f"The lengths of EARS's archives cannot be learnt ({error}); going on without.")
         return {}
 
@@ -215,17 +227,29 @@ def _plan(split, store, sources, speech, noise, recipe, addresses):
 def _cuts(store, sources, addresses):
     """The authors' list of test files and of where they are cut."""
     place = sources.find("test_files.json")
-    if not isinstance(place, Path):
-        url = place or f"{addresses['cuts']}/test_files.json"
-        place = download(url, store / "test_files.json")
+    if isinstance(place, Path):
+        return _read_cuts(place)
+    url, kept = place or f"{addresses['cuts']}/test_files.json", store / "test_files.json"
+    if kept.exists():
+        with contextlib.suppress(ValueError):  # kept by an earlier run: then it is asked for again
+            return _read_cuts(kept)
+        kept.unlink()
     try:
-        cuts = json.loads(place.read_text())
+        return _read_cuts(download(url, kept))
+    except ValueError:
+        kept.unlink(missing_ok=True)
+        raise
+
+
+def _read_cuts(path):
+    try:
+        cuts = json.loads(path.read_text(encoding="utf-8"))
         times = [pair for s in SPEAKERS["test"] for some in cuts[s].values() for pair in some]
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except OTHER_FORM:
         times = []
     fits = [isinstance(pair, list) and [type(n) for n in pair] == [int, int] for pair in times]
     if not fits or not all(fits):
-        raise ValueError(f"{place} is not the authors' list of test files.")
+        raise ValueError(f"{path} is not the authors' list of test files.")
     return {speaker: cuts[speaker] for speaker in SPEAKERS["test"]}
 
 
@@ -261,7 +285,7 @@ def _mix(folder, split, takes, speech, noise):
         ):
             path = speech[take.speaker] / f"{take.speech}.wav"
             if take.noise not in noise:
-                raise ValueError(f"WHAM!'s {split} noise has no recording {take.noise}.")
+                raise ValueError(f"WHAM!'s {split} noise has no recording {take.noise!r}.")
             made = []
             for row, *waves in ears_mixing.mix_take(take, path, noise[take.noise]):
                 row = {"id": f"{len(rows) + len(made):05}"} | row

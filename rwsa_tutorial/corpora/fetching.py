@@ -6,7 +6,8 @@ A corpus of gigabytes comes over lines that break and from servers that err. So 
 - goes on where it stopped, in the same run or in a later one, by asking for the missing bytes
   alone (HTTP's Range, RFC 9110 section 14), and only of the very file that it began with: the
   server's version of it (ETag or Last-Modified) is kept beside the part;
-- asks for room on the disk first, shows a bar, and says in words what went wrong.
+- asks for room on the disk first, shows a bar, and says in words what went wrong;
+- ends, however much or however slowly a server sends.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -28,14 +30,24 @@ from ..paths import whole_file
 
 BLOCK = 1 << 18  # bytes that are read at once
 MOST_TEXT = 32 << 20  # bytes; a listing is never as large
+MOST = 500 * 10**9  # bytes of a file whose length nobody states; no corpus is as large
+RESERVE = 10**9  # bytes of the disk that such a file leaves free
 TIMEOUT = 30  # seconds of silence after which a connection counts as lost
+WINDOW = 120  # seconds in which at least LEAST bytes must come
+LEAST = 120_000
 ATTEMPTS = 5  # in a row, without a new byte
 PAUSE = 1.0  # seconds before the second attempt, doubled before each one after
 MARKER = "complete.json"
+# what taking apart a listing raises that is of another form than the one that is meant
+OTHER_FORM = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 class Interrupted(OSError):
     """The connection was lost, or the server is busy: another attempt may well succeed."""
+
+
+class _NoMore(Interrupted):
+    """The server's file ends where the part ends, or before."""
 
 
 def home():
@@ -61,8 +73,8 @@ def download(url, target, *, checksum=None, size=None):
         Path of the file.
 
     Raises:
-        OSError: in words: no such file, refused, the connection is lost again and again, no room.
-            What has come is kept for the next run.
+        OSError: in words: no such file, refused, the connection is lost again and again or too
+            slow, no room. What has come is kept for the next run.
         ValueError: the file is not the one that is meant: a wrong length or checksum. Nothing of
             it is kept.
     """
@@ -87,19 +99,26 @@ def download(url, target, *, checksum=None, size=None):
     return target
 
 
-def read_text(url):
-    """The text at an address, for listings and checksums. Raises as `download` does."""
+def read_text(url, most=None):
+    """The text at an address, for listings and checksums. Raises as `download` does.
+
+    most: bytes above which it is refused; by default MOST_TEXT.
+    """
+    most = MOST_TEXT if most is None else most
 
     def read():
-        text = b""
+        text = bytearray()
         with _open(url) as answer:
-            while block := _read(answer):
+            for block in _blocks(answer, url, _declared(answer)):
                 text += block
-                if len(text) > MOST_TEXT:
-                    raise ValueError(f"{url} gives more than {amount(MOST_TEXT)}: no listing.")
+                if len(text) > most:
+                    raise ValueError(f"{url} gives more than {amount(most)}: not what is meant.")
             if len(text) < (_declared(answer) or 0):
                 raise Interrupted(f"the connection was cut after {amount(len(text))}")
-        return text.decode("utf-8")
+        try:
+            return text.decode("utf-8")
+        except UnicodeDecodeError:
+            raise ValueError(f"{url} is no text in UTF-8.") from None
 
     return _patiently(read, url)
 
@@ -270,7 +289,12 @@ def _transfer(url, part, note, checksum, size, bar):
     headers = {"Range": f"bytes={have}-"} if have else {}
     if have and kept["version"].startswith('"'):
         headers["If-Range"] = kept["version"]  # a changed file then comes whole; RFC 9110 13.1.5
-    with _open(url, headers) as answer:
+    try:
+        answer = _open(url, headers)
+    except _NoMore:  # it has shrunk, or never was as long as it said
+        part.unlink(missing_ok=True)
+        raise
+    with answer:
         version = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
         declared = _declared(answer)
         if have and answer.status == 206:
@@ -283,16 +307,19 @@ def _transfer(url, part, note, checksum, size, bar):
         if size is not None and total is not None:
             _check_length(url, total, size)
         total = size if total is None else total
-        check_space(part.parent, (total or 0) - have, _name(part))
+        check_space(part.parent, (total or RESERVE) - have, _name(part))
+        most = MOST if total is None else total
         bar.total, bar.n = total, have
         bar.refresh()
         with open(part, "ab" if have else "wb", buffering=0) as file:
             if not have:
                 note.write_text(json.dumps({"url": url, "version": version, "length": total}))
-            while block := _read(answer):
+            for block in _blocks(answer, url, declared):
                 have += len(block)
-                if total is not None and have > total:
-                    raise ValueError(f"{url} gives more than the {total} bytes that it should.")
+                if have > most:
+                    raise ValueError(f"{url} gives more than the {most} bytes that it should.")
+                if total is None:
+                    check_space(part.parent, RESERVE, _name(part))
                 file.write(block)
                 bar.update(len(block))
     if total is not None and have < total:
@@ -302,7 +329,7 @@ def _transfer(url, part, note, checksum, size, bar):
 def _fits(answer, have, version, kept):
     """The whole file's length if a partial answer continues the part, else None."""
     span, _, total = answer.headers.get("Content-Range", "").partition("/")
-    total = int(total) if total.isdecimal() else kept["length"]
+    total = int(total) if re.fullmatch("[0-9]{1,18}", total) else kept["length"]
     right = span == f"bytes {have}-{(total or 0) - 1}"
     return total if right and (version, total) == (kept["version"], kept["length"]) else None
 
@@ -325,40 +352,61 @@ def _open(url, headers=None):
         return urllib.request.urlopen(urllib.request.Request(url, headers=every), timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         error.close()
+        reason = printable(error.reason)
         if error.code == 416:
-            raise Interrupted("the server has no more of this file than is here") from None
+            raise _NoMore("the server has no more of this file than is here") from None
         if error.code in (408, 429) or error.code >= 500:
-            raise Interrupted(f"the server answers {error.code} ({error.reason})") from None
-        raise OSError(_refusal(url, error)) from None
+            raise Interrupted(f"the server answers {error.code} ({reason})") from None
+        raise _refusal(url, error.code, reason) from None
     except urllib.error.URLError as error:
         if isinstance(error.reason, FileNotFoundError):
             raise OSError(f"{url}: there is no such file.") from None
-        raise Interrupted(f"no connection ({error.reason})") from None
+        raise Interrupted(f"no connection ({printable(error.reason)})") from None
     except (OSError, http.client.HTTPException) as error:
-        raise Interrupted(f"no connection ({error or type(error).__name__})") from None
+        words = printable(error) or type(error).__name__
+        raise Interrupted(f"no connection ({words})") from None
 
 
-def _refusal(url, error):
-    if error.code in (404, 410):
-        return f"{url}: there is no such file ({error.code}); --from takes another source."
-    if error.code in (401, 403):
-        return (
-            f"{url}: the server refuses ({error.code} {error.reason}): it may ask for a log-in, or "
+def _refusal(url, code, reason):
+    if code in (404, 410):
+        return FileNotFoundError(
+            f"{url}: there is no such file ({code}); --from takes another source."
+        )
+    if code in (401, 403):
+        return PermissionError(
+            f"{url}: the server refuses ({code} {reason}): it may ask for a log-in, or "
             "limit how much one may fetch in an hour; --from takes another source."
         )
-    return f"{url}: the server answers {error.code} ({error.reason})."
+    return OSError(f"{url}: the server answers {code} ({reason}).")
 
 
-def _read(answer):
-    try:
-        return answer.read(BLOCK)
-    except (OSError, http.client.HTTPException) as error:
-        raise Interrupted(f"the connection was lost ({error or type(error).__name__})") from None
+def _blocks(answer, url, declared):
+    """The body as it comes, no more of it than is declared. Raises OSError if it is too slow."""
+    come, began, then = 0, time.monotonic(), 0
+    while declared is None or come < declared:
+        try:
+            # what is there, at most this: `read` would wait for all of a block, however long
+            block = answer.read1(BLOCK if declared is None else min(BLOCK, declared - come))
+        except (OSError, http.client.HTTPException) as error:
+            words = printable(error) or type(error).__name__
+            raise Interrupted(f"the connection was lost ({words})") from None
+        if not block:
+            return
+        come += len(block)
+        yield block
+        if time.monotonic() - began > WINDOW:
+            if come - then < LEAST:
+                raise OSError(
+                    f"{url}: only {amount(come - then)} have come in the last {WINDOW} seconds, "
+                    "and so it would never end. What has come is kept: run the same command "
+                    "again later, or take another source with --from."
+                )
+            began, then = time.monotonic(), come
 
 
 def _declared(answer):
     length = answer.headers.get("Content-Length", "")
-    return int(length) if length.isdecimal() else None
+    return int(length) if re.fullmatch("[0-9]{1,18}", length) else None
 
 
 def _check_length(url, length, size):
@@ -376,6 +424,13 @@ def _name(part):
     return part.name.strip(".").removesuffix(".part")
 
 
+def printable(text):
+    """Text from outside without the control characters that could command a terminal."""
+    return "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text)
+    )
+
+
 def say(words):
     with tqdm.external_write_mode():
-        print(words, file=sys.stderr, flush=True)
+        print(printable(words), file=sys.stderr, flush=True)

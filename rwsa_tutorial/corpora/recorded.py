@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from . import noises, scenes
+from .fetching import printable
 from .packing import RATE, Clip, assemble, cut, has_part, is_held_out, minutes, read_part, save_part
 
 FRAME = RATE // 50
@@ -60,7 +61,7 @@ def fetch(package: str, cache: Path) -> Path:
             raise GatherError(
                 f"{package}: apt-get could not download it. Check the network, run "
                 f"'apt-get update' as root once, and see whether this system has the package. "
-                f"It said: {' '.join(done.stderr.split())[-300:]}"
+                f"It said: {printable(' '.join(done.stderr.split()))[-300:]}"
             )
     archive = sorted(cache.glob(f"{package}_*.deb"))[-1]
     partial = cache / f".{package}.partial"
@@ -69,9 +70,10 @@ def fetch(package: str, cache: Path) -> Path:
         ["dpkg-deb", "-x", archive, partial], capture_output=True, text=True, check=False
     )
     if done.returncode:
+        archive.unlink()  # or no later run would ask for it again
         raise GatherError(
-            f"{archive} cannot be unpacked; delete it and run again. dpkg-deb said: "
-            f"{' '.join(done.stderr.split())[-300:]}"
+            f"{archive} could not be unpacked and is deleted; run again to fetch it anew. dpkg-deb "
+            f"said: {printable(' '.join(done.stderr.split()))[-300:]}"
         )
     partial.rename(folder)
     return folder
@@ -510,7 +512,7 @@ def report(index: dict) -> None:
     for kind, sources in minutes(index).items():
         print(f"{kind}: {sum(sources.values()):.1f} min")
         for name, value in sources.items():
-            print(f"  {value:7.1f}  {name}  ({index['licences'][name]})")
+            print(f"  {value:7.1f}  {printable(name)}  ({printable(index['licences'][name])})")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import numpy as np
 from ..paths import data_path
 from . import noises
 from .mixing import mix
-from .rendered import KokoroEngine, sentences, trim_ends
+from .rendered import KokoroEngine, sentences, trim_ends, voices_cache
 
 RATE = noises.RATE
 SPEECH_LEVEL_DB = -26.0  # root mean square re full scale, the usual level of speech material
@@ -173,14 +173,13 @@ def main(arguments: list[str] | None = None) -> int:
     options.add_argument(
         "--cache",
         type=Path,
-        default=Path.home() / ".cache" / "rwsa_tutorial",
-        help="folder for the voice files",
+        help="for the voices (default: ~/.cache/rwsa-tutorial)",
     )
     chosen = options.parse_args(arguments)
     out = chosen.out or data_path("examples", must_exist=False)
     entries = []
     try:
-        engine = KokoroEngine(chosen.cache)
+        engine = KokoroEngine(chosen.cache or voices_cache())
         for example in tqdm(EXAMPLES, unit="pair"):
             speech = trim_ends(engine.say(example.text, example.voice), keep=0.25)
             rng = np.random.default_rng(example.seed)

@@ -16,15 +16,17 @@ import argparse
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from .fetching import printable
 from .packing import RATE, Clip, assemble, has_part, save_part
+from .unpacking import unpack
 
 EXAMPLE_VOICES = ("af_heart", "am_michael", "bf_emma", "bm_george", "af_nova", "ff_siwis")
 
@@ -139,6 +141,17 @@ def sentences(count: int, rng: np.random.Generator) -> list[str]:
 # --- Engines --------------------------------------------------------------------------------
 
 
+def voices_cache() -> Path:
+    """The folder of the user in which voices are kept; what lies where it once was moves there."""
+    cache = Path.home() / ".cache" / "rwsa-tutorial"
+    earlier = cache.with_name("rwsa_tutorial")
+    for path in earlier.glob("*"):
+        cache.mkdir(parents=True, exist_ok=True)
+        if not (cache / path.name).exists():
+            path.rename(cache / path.name)
+    return cache
+
+
 def kokoro_voices(cache: Path) -> Path:
     """Folder of Kokoro's voice files, out of the source release of ``kokoro`` 0.9.4."""
     folder = cache / "kokoro-0.9.4"
@@ -154,16 +167,14 @@ def kokoro_voices(cache: Path) -> Path:
     if done.returncode:
         raise RuntimeError(
             "the voice files could not be fetched: pip download kokoro==0.9.4 failed. Check the "
-            f"network and run again. pip said: {' '.join(done.stderr.split())[-300:]}"
+            f"network and run again. pip said: {printable(' '.join(done.stderr.split()))[-300:]}"
         )
-    partial = cache / ".kokoro.partial"
-    partial.mkdir(exist_ok=True)
-    with tarfile.open(cache / "kokoro-0.9.4.tar.gz") as archive:
-        for member in archive.getmembers():
-            if "/kokoro.js/voices/" in member.name and member.name.endswith(".bin"):
-                data = archive.extractfile(member).read()
-                (partial / Path(member.name).name).write_bytes(data)
-    partial.rename(folder)
+    archive = cache / "kokoro-0.9.4.tar.gz"
+    try:
+        unpack(archive, folder, keep=lambda name: re.search(r"/kokoro\.js/voices/\w+\.bin$", name))
+    except ValueError:
+        archive.unlink()  # or no later run would ask for it again
+        raise
     return folder
 
 
@@ -222,7 +233,8 @@ def pico(text: str, voice: str, speed: float = 1.0, pitch: float = 1.0) -> np.nd
         [sys.executable, "-c", PICO], input=json.dumps(words).encode(), capture_output=True
     )
     if done.returncode:
-        raise RuntimeError(f"Pico cannot say {text!r}: {done.stderr.decode()[-300:].strip()}")
+        said = printable(done.stderr.decode(errors="replace").strip())[-300:]
+        raise RuntimeError(f"Pico cannot say {text!r}: {said}")
     return np.frombuffer(done.stdout, "<i2").astype(np.float64) / 32768
 
 

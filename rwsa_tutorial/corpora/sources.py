@@ -7,7 +7,8 @@ in the sources that were given, in their order:
 - a folder: it holds pieces, packed or unpacked;
 - an address that ends in "/": pieces lie below it; any other address: the piece of this name.
 
-A file SHA256SUMS beside the pieces (what `sha256sum * > SHA256SUMS` writes) is checked against.
+A file SHA256SUMS beside the pieces (what `sha256sum * > SHA256SUMS` writes, or `shasum`, with
+--tag too) is checked against.
 """
 
 import re
@@ -15,7 +16,7 @@ import shutil
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from .fetching import check, check_space, contents, download, read_text, say
 from .unpacking import KINDS, is_archive, unpack
@@ -26,12 +27,22 @@ DOWNLOADS = ".downloads"
 
 @dataclass(frozen=True)
 class Piece:
-    """An archive at its own address, with what is known of it."""
+    """An archive at its own address, with what is known of it.
+
+    Raises ValueError for a length or a checksum that is none.
+    """
 
     name: str  # of the archive, such as "clean_test.zip"
     url: str
     size: int | None = None
     checksum: str | None = None
+
+    def __post_init__(self):
+        known = "sha256:[0-9a-f]{64}|git:[0-9a-f]{40}"
+        if self.size is not None and (type(self.size) is not int or self.size < 0):
+            raise ValueError(f"{self.size!r} is no length of {self.name!r}.")
+        if self.checksum is not None and not re.fullmatch(known, self.checksum, re.IGNORECASE):
+            raise ValueError(f"{self.checksum!r} is no checksum of {self.name!r}.")
 
     @property
     def stem(self):
@@ -75,20 +86,45 @@ class Sources:
     def _sums_beside(self, place):
         if isinstance(place, Path):
             beside = place.with_name(SUMS)
-            return parse_sums(beside.read_text()) if beside.is_file() else {}
+            return parse_sums(beside.read_bytes(), beside) if beside.is_file() else {}
         beside = place[: place.rindex("/") + 1] + SUMS
         if beside not in self._listed:
             try:
-                self._listed[beside] = parse_sums(read_text(beside))
-            except OSError:
+                self._listed[beside] = parse_sums(read_text(beside).encode(), beside)
+            except (FileNotFoundError, PermissionError):  # so some servers call what is not there
                 self._listed[beside] = {}
         return self._listed[beside]
 
 
-def parse_sums(text):
-    """name -> checksum, from lines as sha256sum writes them."""
-    found = re.findall(r"^([0-9a-fA-F]{64})[ ][ *](.+)$", text, re.MULTILINE)
-    return {PurePosixPath(name).name: sum_.lower() for sum_, name in found}
+def parse_sums(content, where=SUMS):
+    """name -> checksum, from the bytes of a file as sha256sum writes it.
+
+    Lines may end in any way, the gap may be a tab, and BSD's "SHA256 (name) = sum" will do. What is
+    neither is refused: a sum that is not understood would be one that is not checked.
+
+    Raises ValueError, naming the line.
+    """
+    sums = {}
+    try:
+        lines = content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{where} is no text in UTF-8, so its sums cannot be checked.") from None
+    for number, line in enumerate(map(str.strip, lines), 1):
+        if not line or line.startswith("#"):
+            continue
+        plain = re.fullmatch(r"(?P<sum>[0-9a-fA-F]{64})[ \t]+\*?(?P<name>.+)", line)
+        found = plain or re.fullmatch(
+            r"SHA256 ?\((?P<name>.+)\) ?= ?(?P<sum>[0-9a-fA-F]{64})", line, re.IGNORECASE
+        )
+        if not found:
+            raise ValueError(
+                f"Line {number} of {where} is no checksum: {line[:60]!r}. Mend or remove the file: "
+                "its lines are those of `sha256sum`, 64 hexadecimal digits and a name."
+            )
+        name, sum_ = re.split(r"[/\\]", found["name"])[-1], found["sum"].lower()
+        if sums.setdefault(name, sum_) != sum_:
+            raise ValueError(f"{where} has two different sums for {name!r}.")
+    return sums
 
 
 def obtain(piece, target, sources, *, keep=None):

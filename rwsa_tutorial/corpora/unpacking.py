@@ -1,19 +1,25 @@
 """Archives by others, unpacked without harm.
 
 An archive is a list of names and contents, and nothing stops it from naming `../../.bashrc`, a
-link to elsewhere, the same file twice, or a terabyte of zeros. So its list is read first, and the
-archive is refused as a whole if one entry is not a plain file or folder below the target.
+link to elsewhere, the same file twice, a terabyte of zeros, or a name of a gigabyte. So its list is
+read first, and the archive is refused as a whole if one entry is not a plain file or folder below
+the target.
 
 The files go to a hidden folder beside the target, which gets its name at the end. If the work is
 cut short, the next run keeps the files that are there: each one was renamed only when it was whole.
 """
 
+import bz2
+import contextlib
 import glob
+import gzip
 import hashlib
 import lzma
+import math
 import os
 import shutil
 import stat
+import struct
 import tarfile
 import unicodedata
 import zipfile
@@ -23,11 +29,18 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from .fetching import BLOCK, amount, check_space
+from .fetching import BLOCK, amount, check_space, printable
 
+HEADER = 1 << 20  # bytes that may describe one entry: its name, mostly
+LONGEST, DEEPEST = 4096, 64  # letters of a name, folders in each other: more than any disk takes
 RATIO = 200  # recordings shrink to a half, silence to a hundredth; a bomb a thousandfold
 HARMLESS = 64 << 20  # bytes that any archive may become
 KINDS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+
+DAMAGE = (
+    *(zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError),
+    *(struct.error, UnicodeDecodeError),
+)
 
 
 @dataclass(frozen=True)
@@ -64,7 +77,7 @@ def unpack(archive, target, *, keep=None, strip=True):
     try:
         with _opened(archive) as opened:
             entries = _entries(archive, opened)
-            _check_total(archive, entries)
+            _check_total(archive, sum(entry.size for entry in entries))
             places = _places(archive, entries)
             if keep is not None:
                 places = {e: place for e, place in places.items() if keep(e.name)}
@@ -74,31 +87,80 @@ def unpack(archive, target, *, keep=None, strip=True):
                 places = _stripped(places)
             staging = _staging(target, places)
             _write(archive, opened, staging, places)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
+    except DAMAGE as error:
         _clear(target)
-        raise ValueError(f"{archive} is damaged, or no archive ({error}).") from None
+        raise ValueError(f"{archive} is damaged, or no archive ({printable(error)}).") from None
     except RuntimeError as error:  # zipfile's, for what is encrypted or packed by a newer method
-        raise ValueError(f"{archive} is packed in an unknown way ({error}).") from None
+        raise ValueError(f"{archive} is packed in an unknown way ({printable(error)}).") from None
     os.rename(staging, target)
 
 
+@contextlib.contextmanager
 def _opened(archive):
     if not archive.is_file():
         raise FileNotFoundError(f"There is no file {archive}.")
     if zipfile.is_zipfile(archive):
-        return zipfile.ZipFile(archive)
-    return tarfile.open(archive)
+        with zipfile.ZipFile(archive) as opened:
+            yield opened
+        return
+    with open(archive, "rb") as file:
+        start = file.read(6)
+    kinds = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+    unrolled = next((kinds[magic] for magic in kinds if start.startswith(magic)), open)
+    with (
+        unrolled(archive, "rb") as file,
+        tarfile.open(fileobj=_Metered(file, archive), mode="r:") as opened,
+    ):
+        yield opened
+
+
+class _Metered:
+    """An unrolled tar file of which only so much can be read as is allowed.
+
+    tarfile reads names and the like at one go, whatever length they claim to have.
+    """
+
+    def __init__(self, file, archive):
+        self.file, self.archive, self.allowed = file, archive, HEADER
+        self.tell = file.tell
+
+    def seek(self, *where):
+        return self._damaged_or(self.file.seek, *where)
+
+    def read(self, size):
+        self.allowed -= size
+        if self.allowed < 0:
+            raise ValueError(
+                f"{self.archive} needs more than {amount(HEADER)} to describe one of its files: no "
+                "name is as long; refused."
+            )
+        return self._damaged_or(self.file.read, size)
+
+    @staticmethod
+    def _damaged_or(step, *arguments):
+        try:
+            return step(*arguments)
+        except OSError as error:  # so gzip and bz2 call what they cannot unroll
+            raise tarfile.ReadError(str(error)) from None
+
+
+def _members(opened):
+    """The entries of a tar file, none of which may need more than HEADER to describe it."""
+    while (item := opened.next()) is not None:
+        yield item
+        opened.fileobj.allowed = HEADER
+    opened.fileobj.allowed = math.inf
 
 
 def _entries(archive, opened):
     """The plain files of an archive. Raises ValueError for whatever is neither file nor folder."""
     zipped = isinstance(opened, zipfile.ZipFile)
-    result, total = [], 0
-    for item in opened.infolist() if zipped else opened:
+    result = []
+    for item in opened.infolist() if zipped else _members(opened):
         if zipped:
             name, size, check = item.orig_filename, item.file_size, item.CRC
             kind = stat.S_IFMT(item.external_attr >> 16)
-            folder = item.is_dir()
+            folder = name.endswith("/")
             plain = kind in (0, stat.S_IFDIR if folder else stat.S_IFREG)
             if item.flag_bits & 1:
                 raise ValueError(f"{archive} is encrypted.")
@@ -113,18 +175,19 @@ def _entries(archive, opened):
             )
         if not folder and not _is_litter(name):
             result.append(_Entry(name, size, check, item))
-            total += size
-            if not zipped:  # a packed tar is unrolled while it is listed: stop a bomb at once
-                _check_total(archive, result, total)
+        if not zipped:  # it is unrolled while it is listed, up to here: stop a bomb at once
+            _check_total(archive, item.offset_data + size)
     return result
 
 
 def _check_name(archive, name, folder):
     parts = name.rstrip("/").split("/")
+    if len(name) > LONGEST or len(parts) > DEEPEST:
+        raise ValueError(f"{archive} holds the name {name[:60]!r}..., which is too long: refused.")
     if (
         any(part in ("", "..") for part in parts)
         or (parts[-1] == "." and not folder)
-        or any(ord(letter) < 32 for letter in name)
+        or any(unicodedata.category(letter) == "Cc" for letter in name)  # such as a new line
         or "\\" in name
         or ":" in name
     ):
@@ -139,8 +202,7 @@ def _is_litter(name):
     return path.parts[0] == "__MACOSX" or path.name == ".DS_Store" or path.name.startswith("._")
 
 
-def _check_total(archive, entries, total=None):
-    total = sum(entry.size for entry in entries) if total is None else total
+def _check_total(archive, total):
     packed = archive.stat().st_size
     if total > max(HARMLESS, RATIO * packed):
         raise ValueError(
@@ -157,7 +219,7 @@ def _places(archive, entries):
         # Some disks take Ü for ü, and one way of writing ü for the other.
         key = tuple(unicodedata.normalize("NFC", part).casefold() for part in parts)
         above = {key[:n] for n in range(1, len(key))}
-        if key in taken | folders or above & taken:
+        if key in taken or key in folders or above & taken:
             raise ValueError(f"{archive} holds {entry.name!r} twice: refused.")
         taken.add(key)
         folders |= above
@@ -203,12 +265,21 @@ def _write(archive, opened, staging, places):
                 continue
             path = staging.joinpath(*parts)
             path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f".{path.name}.part")
-            with _content(opened, entry) as source, open(part, "wb") as file:
-                while block := source.read(BLOCK):
+            part = staging / ".part"  # short, so that any name that the disk takes will do
+            with open(part, "wb") as file:
+                for block in _blocks(opened, entry):
                     file.write(block)
                     bar.update(len(block))
             os.replace(part, path)
+
+
+def _blocks(opened, entry):
+    try:
+        with _content(opened, entry) as source:
+            while block := source.read(BLOCK):
+                yield block
+    except OSError as error:  # a place before the file's beginning; or so bz2 calls damage
+        raise zipfile.BadZipFile(str(error)) from None
 
 
 def _content(opened, entry):

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from .corpus import Corpus, Pair
-from .fetching import alone, home, mark, read_text, state
+from .fetching import OTHER_FORM, alone, home, mark, read_text, state
 from .pairs import paired_files
 from .sources import Piece, Sources, obtain, room
 
@@ -96,7 +96,7 @@ def _listing(hub):
                 lfs = entry.get("lfs")
                 checksum = f"sha256:{lfs['oid']}" if lfs else f"git:{entry['oid']}"
                 found[part] = _piece(hub, part, entry["size"], checksum)
-    except (ValueError, KeyError, TypeError) as error:
+    except OTHER_FORM as error:
         raise OSError(f"{url} gives no listing that can be read ({error!r}).") from None
     if lacking := [part for part in PARTS if part not in found]:
         raise OSError(f"{url} does not list {', '.join(lacking)}: the dataset has changed.")

@@ -17,6 +17,7 @@ import numpy as np
 
 from ...paths import data_path, whole_file
 from .. import noises
+from ..rendered import voices_cache
 from . import noise, plan, speech
 
 RATE = noises.RATE
@@ -189,13 +190,13 @@ def main(arguments: list[str] | None = None) -> int:
     options.add_argument(
         "--cache",
         type=Path,
-        default=Path.home() / ".cache" / "rwsa-tutorial",
-        help="for the voices and the talk of the babble (default: %(default)s)",
+        help="for the voices and the talk of the babble (default: ~/.cache/rwsa-tutorial)",
     )
     options.add_argument("--only", choices=("speech", "noise"), help="the other comes later")
     chosen = options.parse_args(arguments)
     try:
-        render(chosen.out or data_path("mini", must_exist=False), chosen.cache, chosen.only)
+        out = chosen.out or data_path("mini", must_exist=False)
+        render(out, chosen.cache or voices_cache(), chosen.only)
     except (RuntimeError, ValueError, OSError, ModuleNotFoundError) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2
