@@ -104,6 +104,22 @@ def test_gradcheck(backend, parts):
 
 @engine
 @pytest.mark.parametrize("backend", HERE)
+def test_second_derivatives_are_right_or_refused(backend):
+    kind = torch.float32 if backend == "mamba_ssm" else torch.float64
+    values = [v.detach().to(device(backend), kind).requires_grad_() for v in inputs(1, 2, 4, 2)]
+
+    def scanned(*values):
+        return rt.selective_scan(*values, delta_softplus=True, backend=backend)
+
+    if backend in ("parallel", "reference"):
+        assert torch.autograd.gradgradcheck(scanned, values)
+    else:
+        with pytest.raises(RuntimeError, match="no second derivatives"):
+            torch.autograd.grad(scanned(*values).sum(), values, create_graph=True)
+
+
+@engine
+@pytest.mark.parametrize("backend", HERE)
 @pytest.mark.parametrize(
     ("gate", "skip", "bias", "softplus"),
     [(1, 1, 1, 1), (0, 1, 1, 1), (1, 0, 1, 1), (1, 1, 0, 1), (0, 0, 0, 0)],
@@ -525,7 +541,7 @@ def test_a_mistake_in_the_kernels_would_be_seen(right, tmp_path):
     assert right in source
     path = tmp_path / "mistaken.py"
     path.write_text(source.replace(right, wrong))
-    spec = importlib.util.spec_from_file_location("mistaken", path)
+    spec = importlib.util.spec_from_file_location("rwsa_tutorial.scan.mistaken", path)
     mistaken = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(mistaken)
 

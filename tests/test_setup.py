@@ -192,7 +192,7 @@ def undeclared(folder, requirements):
             if isinstance(node, ast.ImportFrom) and not node.level:
                 names = [node.module]
             for name in {name.split(".")[0] for name in names} - own:
-                if BROUGHT.get(name, name) not in known:
+                if not {name, BROUGHT.get(name)} & known:
                     yield f"{path.name} imports {name}"
 
 
