@@ -68,6 +68,13 @@ def error_outputs(path):
                 yield f"cell {number} stores an error: {output.ename}: {output.evalue}"
 
 
+def language(path):
+    """The metadata say how a script of this language is named, or nbconvert writes a .txt."""
+    info = read(path).metadata.get("language_info", {})
+    if (info.get("file_extension"), info.get("mimetype")) != (".py", "text/x-python"):
+        yield "language_info lacks file_extension .py and mimetype text/x-python"
+
+
 def widget_metadata(path):
     """No widget state, which GitHub answers with "Invalid Notebook", and no view without it."""
     if "widgets" in read(path).metadata:
@@ -127,6 +134,7 @@ GATES = (
     execution_order,
     size,
     error_outputs,
+    language,
     widget_metadata,
     absolute_paths,
     network,
