@@ -135,7 +135,7 @@ def unsure(stored, came):
     these are whole lines.
     """
     for number, (old, *new) in enumerate(itertools.zip_longest(stored, *came, fillvalue=""), 1):
-        if len({" ".join(NUMBER.sub("#", line).split()) for line in (old, *new)}) > 1:
+        if len({"".join(NUMBER.sub("#", line).split()) for line in (old, *new)}) > 1:
             yield number, old, " | ".join(dict.fromkeys(new))
             continue
         for figure, *others in zip(*(NUMBER.findall(line) for line in (old, *new)), strict=True):

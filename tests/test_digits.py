@@ -62,7 +62,7 @@ def test_a_figure_survives_away_from_where_rounding_tips_over(stored, came, sure
 @pytest.mark.parametrize(
     ("stored", "came", "found"),
     [
-        (["a 5.2 %", "b"], ["a  5.23 %", "b"], []),
+        (["a ( 5.2 %)", "b"], ["a (5.23 %)", "b"], []),
         (["a", "5.2 % of 7"], ["a", "5.3001 % of 8"], [(2, "5.2", "5.3001"), (2, "7", "8")]),
         (["PESQ 1.1"], ["PESQ –"], [(1, "PESQ 1.1", "PESQ –")]),
         (["[1, 2]"], ["[1, 2, 3]"], [(1, "[1, 2]", "[1, 2, 3]")]),
