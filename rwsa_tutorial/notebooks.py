@@ -144,7 +144,7 @@ def execute(notebook, folder, timeout=600, env=None, **options):
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
         record_timing=False,
-        extra_arguments=["--log-level=ERROR"],
+        extra_arguments=["--log-level=ERROR"],  # no warning that the kernel listens on this machine
         coalesce_streams=True,  # print by print or all at once: the kernel is not always the same
         **options,
     ).execute(env=os.environ if env is None else env)

@@ -249,7 +249,8 @@ def test_running_stores_outputs_that_the_gates_accept_and_repeat(tmp_path):
     run(path)
     first = path.read_bytes()
     stored = notebook_gates.read(path)
-    gates = (notebook_gates.execution_order, notebook_gates.widget_metadata)
+    names = "execution_order", "language", "widget_metadata"
+    gates = [getattr(notebook_gates, name) for name in names]
     assert [words for gate in gates for words in gate(path)] == []
     assert WIDGET_VIEW not in first.decode()
     assert stored.cells[2].outputs == [
@@ -275,6 +276,17 @@ def test_tidy_takes_out_widget_state_and_timing():
     tidy(notebook)
     assert "widgets" not in notebook.metadata
     assert notebook.cells[1].metadata == {"tags": ["kept"]}
+
+
+def test_a_stored_notebook_converts_to_a_python_file():
+    from nbconvert import ScriptExporter
+
+    def extension(notebook):
+        return ScriptExporter().from_notebook_node(notebook)[1]["output_extension"]
+
+    notebook = notebook_gates.read(BAD / "language.ipynb")
+    assert extension(notebook) == ".txt"
+    assert extension(tidy(notebook)) == ".py"
 
 
 def test_a_progress_bar_leaves_nothing_and_a_slider_its_sentence(tmp_path):
