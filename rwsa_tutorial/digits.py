@@ -195,7 +195,7 @@ def main(arguments=None):
                     tqdm.write(f"{path.name}, cell {place}, line {line}: {old} ({new})")
                     found += 1
     names = ", ".join(options.under)
-    print(f"{len(stored)} notebooks under {names}: {found or 'no'} figures may change.")
+    print(f"{len(stored)} notebook(s) under {names}: {found or 'no'} figures may change.")
     return 1 if found else 0
 
 

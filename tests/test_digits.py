@@ -23,7 +23,7 @@ def test_each_figure_that_moves_is_named_and_no_other(capsys):
     assert places == [  # a recording, weights, random numbers, a new network; not the rounded ones
         f"{path.name}, cell {cell}, line {line}" for cell, line in ((2, 1), (3, 1), (4, 1), (4, 2))
     ]
-    assert lines[-1] == "1 notebooks under nudged: 4 figures may change."
+    assert lines[-1] == "1 notebook(s) under nudged: 4 figures may change."
     stored, came = map(float, re.findall(r"\d\.\d+", lines[2]))
     assert 0 < abs(came / stored - 1) <= 1.1 * digits.PART
     assert path.read_bytes() == before
