@@ -8,6 +8,7 @@
 import argparse
 import base64
 import io
+import os
 import re
 import sys
 import time
@@ -48,7 +49,8 @@ def tidy(notebook):
             "language": "python",
             "name": "python3",
         },
-        "language_info": {"name": "python"},
+        # what editors and converters go by; not the version, which differs between machines
+        "language_info": {"name": "python", "file_extension": ".py", "mimetype": "text/x-python"},
     }
     for cell in notebook.cells:
         for name in set(cell.metadata) - KEPT_CELL_METADATA:
@@ -127,6 +129,27 @@ def keep_thumbnail(path):
         picture.quantize(128).save(target, optimize=True)
 
 
+def execute(notebook, folder, timeout=600, env=None, **options):
+    """Run all cells of a notebook, in place, as if it lay in `folder`.
+
+    timeout: seconds for one cell. env: the kernel's environment, by default ours. options:
+    NotebookClient's. A cell that raises stops it with nbclient's CellExecutionError, which shows
+    the cell.
+    """
+    from nbclient import NotebookClient
+
+    NotebookClient(
+        notebook,
+        timeout=timeout,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(folder)}},
+        record_timing=False,
+        extra_arguments=["--log-level=ERROR"],  # no warning that the kernel listens on this machine
+        coalesce_streams=True,  # print by print or all at once: the kernel is not always the same
+        **options,
+    ).execute(env=os.environ if env is None else env)
+
+
 def run(path, timeout=600):
     """Execute the notebook at `path` in its own folder and write it back with its outputs.
 
@@ -135,18 +158,10 @@ def run(path, timeout=600):
     file is then left as it was.
     """
     import nbformat
-    from nbclient import NotebookClient
 
     path = Path(path)
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(
-        notebook,
-        timeout=timeout,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(path.parent)}},
-        record_timing=False,
-        coalesce_streams=True,  # print by print or all at once: the kernel is not always the same
-    ).execute()
+    execute(notebook, path.parent, timeout)
     nbformat.write(tidy(notebook), path)
     keep_thumbnail(path)
 

@@ -85,6 +85,32 @@ def test_path_gate_leaves_other_slashes_alone(text):
     assert not notebook_gates.ABSOLUTE_PATH.search(notebook_gates.EMBEDDED.sub("", text))
 
 
+@pytest.mark.parametrize(
+    ("source", "as_a_number"),
+    [
+        ("""f"{row['pesq']:.2f}\"""", True),
+        ("""f"{row['noisy_pesq'][0]:5.1f}\"""", True),
+        ("""f'{score(a, b)["pesq"]:.1f}'""", True),
+        ("""f"{shown(row['pesq']):>4}\"""", False),
+        ("""f"{row['si_sdr']:.2f}\"""", False),
+    ],
+)
+def test_a_pesq_taken_for_a_number_is_seen(source, as_a_number):
+    assert bool(notebook_gates.PESQ_AS_A_NUMBER.search(source)) == as_a_number
+
+
+def test_the_first_lesson_shows_a_missing_pesq_as_a_dash(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pesq", None)
+    monkeypatch.chdir(NOTEBOOKS)
+    namespace = {}
+    for _, cell in notebook_gates.code_cells(LESSONS[0]):
+        exec(cell.source, namespace)
+        if "plotting.scores" in cell.source:
+            break
+    assert "noisy     PESQ –  SI-SDR  2.5 dB\nenhanced  PESQ –" in capsys.readouterr().out
+    plt.close("all")
+
+
 def test_gates_command_fails_on_a_bad_notebook_only(capsys):
     assert notebook_gates.main([BAD / "good.ipynb"]) == 0
     assert notebook_gates.main([BAD / "good.ipynb", BAD / "network.ipynb"]) == 1
@@ -223,7 +249,8 @@ def test_running_stores_outputs_that_the_gates_accept_and_repeat(tmp_path):
     run(path)
     first = path.read_bytes()
     stored = notebook_gates.read(path)
-    gates = (notebook_gates.execution_order, notebook_gates.widget_metadata)
+    names = "execution_order", "language", "widget_metadata"
+    gates = [getattr(notebook_gates, name) for name in names]
     assert [words for gate in gates for words in gate(path)] == []
     assert WIDGET_VIEW not in first.decode()
     assert stored.cells[2].outputs == [
@@ -249,6 +276,17 @@ def test_tidy_takes_out_widget_state_and_timing():
     tidy(notebook)
     assert "widgets" not in notebook.metadata
     assert notebook.cells[1].metadata == {"tags": ["kept"]}
+
+
+def test_a_stored_notebook_converts_to_a_python_file():
+    from nbconvert import ScriptExporter
+
+    def extension(notebook):
+        return ScriptExporter().from_notebook_node(notebook)[1]["output_extension"]
+
+    notebook = notebook_gates.read(BAD / "language.ipynb")
+    assert extension(notebook) == ".txt"
+    assert extension(tidy(notebook)) == ".py"
 
 
 def test_a_progress_bar_leaves_nothing_and_a_slider_its_sentence(tmp_path):
