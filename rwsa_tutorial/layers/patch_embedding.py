@@ -1,5 +1,7 @@
 """Patch embedding with a deformable convolution (notebook 06). Dai et al., arXiv 1703.06211."""
 
+import math
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -61,11 +63,13 @@ def _between(x, rows, columns):
     return seen
 
 
-class DeformableConv(nn.Conv2d):
+class DeformableConv(nn.Module):
     """A depthwise 3x3 kernel for `deformable_conv`: (B, C, T, F), (B, 18, T, F) -> (B, C, T, F)."""
 
     def __init__(self, width):
-        super().__init__(width, width, 3, groups=width, bias=False)
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(width, 1, 3, 3))
+        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))  # as every convolution of PyTorch
 
     def forward(self, x, offsets):
         return deformable_conv(x, offsets, self.weight)
