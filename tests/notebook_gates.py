@@ -30,6 +30,7 @@ ABSOLUTE_PATH = re.compile(
     r"|(?<!\w)[A-Za-z]:\\{1,2}\w"
 )
 EMBEDDED = re.compile(r"data:[\w/+.-]+;base64,[A-Za-z0-9+/=]+")
+PESQ_AS_A_NUMBER = re.compile(r"""\[["'](?:noisy_)?pesq["']\](?:\[\d\])?:""")
 FROM_THE_NETWORK = re.compile(
     r"https?://|\b(?:pip3?|conda|mamba|uv|apt|apt-get)\s+(?:-\w+\s+)*install\b|%(?:pip|conda)\b"
     r"|\b(?:wget|curl|git\s+clone)\s|\burllib\.request\b|\bimport\s+(?:requests|urllib3|httpx)\b"
@@ -130,6 +131,13 @@ def cited_numbers(path):
         yield "no cell has # NBVAL_CHECK_OUTPUT, so no number that the prose cites is checked"
 
 
+def missing_scores(path):
+    """No f-string takes PESQ for a number: where the package is not installed there is none."""
+    for number, cell in code_cells(path):
+        if PESQ_AS_A_NUMBER.search(cell.source):
+            yield f"cell {number} formats PESQ, which may be None: print metrics.shown(score)"
+
+
 GATES = (
     execution_order,
     size,
@@ -140,6 +148,7 @@ GATES = (
     network,
     sections,
     cited_numbers,
+    missing_scores,
 )
 
 

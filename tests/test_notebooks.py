@@ -85,6 +85,32 @@ def test_path_gate_leaves_other_slashes_alone(text):
     assert not notebook_gates.ABSOLUTE_PATH.search(notebook_gates.EMBEDDED.sub("", text))
 
 
+@pytest.mark.parametrize(
+    ("source", "as_a_number"),
+    [
+        ("""f"{row['pesq']:.2f}\"""", True),
+        ("""f"{row['noisy_pesq'][0]:5.1f}\"""", True),
+        ("""f'{score(a, b)["pesq"]:.1f}'""", True),
+        ("""f"{shown(row['pesq']):>4}\"""", False),
+        ("""f"{row['si_sdr']:.2f}\"""", False),
+    ],
+)
+def test_a_pesq_taken_for_a_number_is_seen(source, as_a_number):
+    assert bool(notebook_gates.PESQ_AS_A_NUMBER.search(source)) == as_a_number
+
+
+def test_the_first_lesson_shows_a_missing_pesq_as_a_dash(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pesq", None)
+    monkeypatch.chdir(NOTEBOOKS)
+    namespace = {}
+    for _, cell in notebook_gates.code_cells(LESSONS[0]):
+        exec(cell.source, namespace)
+        if "plotting.scores" in cell.source:
+            break
+    assert "noisy     PESQ –  SI-SDR  2.5 dB\nenhanced  PESQ –" in capsys.readouterr().out
+    plt.close("all")
+
+
 def test_gates_command_fails_on_a_bad_notebook_only(capsys):
     assert notebook_gates.main([BAD / "good.ipynb"]) == 0
     assert notebook_gates.main([BAD / "good.ipynb", BAD / "network.ipynb"]) == 1
