@@ -6,8 +6,10 @@ exits with 1 when a gate finds something. The gates read; they run nothing. For 
 `tests/bad_notebooks/` holds a notebook that it must catch.
 """
 
+import dis
 import re
 import sys
+from types import CodeType
 
 import nbformat
 
@@ -25,6 +27,8 @@ SECTIONS = (  # a heading that starts with these words, in any level, in this or
 # The first and the last notebook are a welcome and a playground, not lessons with exercises.
 FRAME_SECTIONS = {"00": ("Aim and time", "What next"), "10": ("Aim and time",)}
 
+READING = ("LOAD_NAME", "LOAD_GLOBAL")  # instructions
+COMPREHENSIONS = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")  # run where they stand
 ABSOLUTE_PATH = re.compile(
     r"(?<![\w.:/-])/(?:home|root|work|tmp|var|opt|mnt|usr|Users|private|content|workspace)/[\w.]"
     r"|(?<!\w)[A-Za-z]:\\{1,2}\w"
@@ -138,6 +142,39 @@ def missing_scores(path):
             yield f"cell {number} formats PESQ, which may be None: print metrics.shown(score)"
 
 
+def names_reused(path):
+    """A name that another cell reads is set in one cell alone, so that one can go back to any."""
+    names = {number: cell_names(cell.source) for number, cell in code_cells(path)}
+    for name in sorted(set().union(*(sets for sets, _ in names.values()))):
+        set_in = [number for number, (sets, _) in names.items() if name in sets]
+        read_in = [number for number, (_, reads) in names.items() if name in reads]
+        if len(set_in) > 1 and read_in:
+            yield f"cells {set_in} all set {name!r}, and {read_in} read it: give each its own name"
+
+
+def cell_names(source):
+    """The names that a cell sets, and those that it reads before, or inside of functions."""
+    sets, reads, later = set(), set(), set()
+    for step in dis.get_instructions(compile(source, "a cell", "exec")):
+        if step.opname == "STORE_NAME":
+            sets.add(step.argval)
+        elif step.opname in READING:
+            reads |= {step.argval} - sets
+        elif isinstance(step.argval, CodeType):
+            if step.argval.co_name in COMPREHENSIONS:
+                reads |= _read_inside(step.argval) - sets
+            else:
+                later |= _read_inside(step.argval)
+    return sets, reads | later
+
+
+def _read_inside(code):
+    """The global names that a function, class or comprehension reads."""
+    inside = list(dis.get_instructions(code))
+    found = {step.argval for step in inside if step.opname in READING}
+    return found.union(*(_read_inside(s.argval) for s in inside if isinstance(s.argval, CodeType)))
+
+
 GATES = (
     execution_order,
     size,
@@ -149,6 +186,7 @@ GATES = (
     sections,
     cited_numbers,
     missing_scores,
+    names_reused,
 )
 
 

@@ -1,9 +1,9 @@
-"""Every slider of every lesson at its ends and its start; every exercise, unsolved and solved."""
+"""Every cell of every lesson again; every slider at its ends; every exercise, also solved."""
 
 import ast
-import linecache
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import matplotlib
@@ -11,62 +11,96 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
-import nbformat
 import pytest
+from going_back import Lesson, problems
 
 from rwsa_tutorial import training, widgets
 from rwsa_tutorial.paths import data_path
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 NOTEBOOKS = sorted([*FOLDER.glob("[0-9]*.ipynb"), FOLDER / "_template.ipynb"])
+BAD = Path(__file__).parent / "bad_notebooks"
 SHORT = ["steps=4", "outer_steps=2", "valid_every=2", "checkpoint_every=2", "valid_pairs=1"]
 SOLUTION = re.compile(r"<b>Solution</b></summary>\s*```python\n(.*?)```", re.DOTALL)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_sliders_and_exercises(path, monkeypatch, capsys):
-    recorded, uploads, shown = [], [], []
+def test_cells_again_sliders_and_exercises(path, monkeypatch, capsys):
+    recorded, uploads, shown = {}, {}, []  # of each function the newest, as cells run again
     monkeypatch.setattr(training, "train", train_shortly)
     monkeypatch.setattr(training, "overfit", overfit_shortly)
-    monkeypatch.setattr(widgets, "upload", uploads.append)
+    monkeypatch.setattr(widgets, "upload", lambda then: uploads.update({then.__name__: then}))
     monkeypatch.setattr(widgets, "follow", lambda leaders, panels: None)
     monkeypatch.setattr(
-        widgets, "slider", lambda function, **sliders: recorded.append((function, sliders))
+        widgets, "slider", lambda does, **sliders: recorded.update({does.__name__: (does, sliders)})
     )
-    cells = nbformat.read(path, as_version=4).cells
-    namespace = {"__name__": "__main__", "display": shown.append}
-    unsolved = 0
-    for number, cell in enumerate(cells):
-        if cell.cell_type != "code" or "alone" in cell.metadata.get("tags", []):
-            continue  # what no later cell needs, and takes long, is left to nbval
-        where = f"{path.name}, cell {number}"
-        capsys.readouterr()
-        lines = cell.source.splitlines(keepends=True)
-        linecache.cache[where] = len(cell.source), None, lines, where  # Triton reads its kernels
-        exec(compile(cell.source, where, "exec"), namespace)
-        plt.close("all")
-        if ": not yet" in cell.source:
+    lesson = Lesson(path)
+    lesson.namespace["display"] = shown.append
+    # What takes long is run once, and not at all if no later cell needs it; nbval runs everything.
+    quick = list(lesson.numbers(without=["alone", "long"]))
+    cells, unsolved, wrong = lesson.cells, 0, []
+    for number in lesson.numbers(without=["alone"]):
+        source, where = cells[number].source, f"{path.name}, cell {number}"
+        printed = lesson.run(number)
+        if number in quick:
+            wrong += lesson.again(number, "run twice")
+        if ": not yet" in source:
             unsolved += 1
-            printed = capsys.readouterr().out
             assert ": not yet" in printed and "✓" not in printed, f"{where}: {printed}"
-            solved(cell.source, SOLUTION.findall(cells[number + 1].source), namespace, where)
+            capsys.readouterr()
+            solved(source, SOLUTION.findall(cells[number + 1].source), lesson.namespace, where)
             printed = capsys.readouterr().out
             assert "✓" in printed and ": not yet" not in printed, f"{where}: {printed}"
+    wrong += lesson.again_after_the_end(quick)
+    wrong += without_pesq(lesson, monkeypatch)
+    assert not wrong, "\n".join(wrong)
     text = "".join(cell.source for cell in cells if cell.cell_type == "markdown")
     assert unsolved == len(re.findall(r"^#+ Exercise \d", text, re.MULTILINE))
     code = [cell.source for cell in cells if cell.cell_type == "code"]
     assert len(recorded) >= sum("slider(" in source for source in code)
-    for callback in uploads:
+    for callback in uploads.values():
         callback("street.flac", data_path("examples", "noisy", "street.flac").read_bytes())
         assert "<audio" in shown.pop().data
         plt.close("all")
         with pytest.raises(ValueError, match="cannot be read as audio"):
             callback("letter.pdf", b"no sound at all")
-    for function, sliders in recorded:
+    for function, sliders in recorded.values():
         start = {name: start_of(value) for name, value in sliders.items()}
         for values in [start, *({**start, n: end} for n, v in sliders.items() for end in ends(v))]:
             function(**values)
             plt.close("all")
+
+
+@pytest.mark.parametrize(
+    ("stem", "complaint"),
+    [
+        ("good", None),
+        ("names_reused", "cell 2, after the end: TypeError"),
+        ("state_changed", "cell 2, run twice, prints\n2 heard\nand not\n1 heard"),
+        ("state_cleared", "cell 2, after the end, prints\n0 heard\nand not\n1 heard"),
+    ],
+)
+def test_a_notebook_in_which_one_cannot_go_back_is_caught(stem, complaint):
+    found = problems(BAD / f"{stem}.ipynb")
+    assert complaint in found[0] if complaint else found == []
+
+
+def without_pesq(lesson, monkeypatch):
+    """Run what scores as if the package `pesq` were not installed; yields what is wrong then."""
+    end = dict(lesson.namespace)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "pesq", None)
+        for number in lesson.numbers(without=["alone"]):
+            source, where = lesson.cells[number].source, f"{lesson.path.name}, cell {number}"
+            if "pesq" in source or "score(" in source:
+                try:
+                    printed = lesson.run(number)
+                except Exception as error:
+                    yield f"{where}, without PESQ: {type(error).__name__}: {error}"
+                    continue
+                if "shown(" in source and "PESQ" in printed and "PESQ –" not in printed:
+                    yield f"{where}, without PESQ, prints\n{printed}"
+    lesson.namespace.update(end)
 
 
 def train_shortly(config, *words, whole=training.train, **more):
