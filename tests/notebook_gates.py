@@ -155,6 +155,7 @@ def names_reused(path):
 def cell_names(source):
     """The names that a cell sets, and those that it reads before, or inside of functions."""
     sets, reads, later = set(), set(), set()
+    source = re.sub(r"^\s*[%!].*$", "", source, flags=re.MULTILINE)  # IPython's own commands
     for step in dis.get_instructions(compile(source, "a cell", "exec")):
         if step.opname == "STORE_NAME":
             sets.add(step.argval)
