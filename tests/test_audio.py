@@ -48,18 +48,20 @@ def test_sample_format_is_as_asked(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("subtype", "source", "target", "kept"),
+    ("file_type", "subtype", "target", "kept"),
     [
-        ("PCM_24", "a.wav", "b.flac", "PCM_24"),
-        ("FLOAT", "a.wav", "b.flac", None),
-        ("MPEG_LAYER_III", "a.mp3", "b.wav", None),
-        ("MPEG_LAYER_III", "a.mp3", "b.mp3", "MPEG_LAYER_III"),
-        ("PCM_16", "a.wav", "b.ogg", None),
-        ("ULAW", "a.wav", "b.wav", "ULAW"),
+        ("WAV", "PCM_24", "b.flac", "PCM_24"),
+        ("WAV", "FLOAT", "b.flac", None),
+        ("RF64", "FLOAT", "b.wav", "FLOAT"),
+        ("MP3", "MPEG_LAYER_III", "b.wav", None),
+        ("WAV", "MPEG_LAYER_III", "b.wav", None),
+        ("MP3", "MPEG_LAYER_III", "b.mp3", "MPEG_LAYER_III"),
+        ("WAV", "PCM_16", "b.ogg", None),
+        ("WAV", "ULAW", "b.wav", "ULAW"),
     ],
 )
-def test_kept_sample_format(subtype, source, target, kept):
-    assert audio.kept_subtype(subtype, source, target) == kept
+def test_kept_sample_format(file_type, subtype, target, kept):
+    assert audio.kept_subtype(file_type, subtype, target) == kept
 
 
 def test_integer_waves_are_written_at_their_level(tmp_path):
