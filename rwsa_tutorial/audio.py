@@ -6,6 +6,7 @@ A wave is an array (n,) for mono or (n, channels); floats have full scale 1.
 import contextlib
 import functools
 import io
+import math
 import operator
 import warnings
 from pathlib import Path
@@ -299,7 +300,7 @@ class Recording:
     def frames(self):
         """Samples of each channel; counted, by reading all, where no header can be trusted."""
         if self._frames is None:
-            self._frames = sum(map(len, self._decoded("float32", 0)))
+            self._frames = sum(map(len, self._decoded("float32")))
         return self._frames
 
     def seek(self, frame):
@@ -310,31 +311,29 @@ class Recording:
         """Up to so many samples of each channel, or all: (n,) for mono, else (n, channels)."""
         # up to the stated end is up to the real one, so that a wrong header is noticed
         to_end = frames < 0 or self._at + frames >= self.frames
-        parts, count = [np.zeros((0, self.channels), dtype)], 0
-        with contextlib.closing(self._decoded(dtype, self._at)) as blocks:
-            for block in blocks:
-                parts.append(block)
-                count += len(block)
-                if count >= frames and not to_end:
-                    break
-        wave = np.concatenate(parts)[: None if frames < 0 else frames]
+        stop = math.inf if to_end else self._at + frames
+        empty = np.zeros((0, self.channels), dtype)
+        wave = np.concatenate([empty, *self._decoded(dtype, self._at, stop)])
+        wave = wave if frames < 0 else wave[:frames]
         self._at += len(wave)
         return wave if always_2d or self.channels > 1 else wave[:, 0]
 
     def blocks(self, size=BLOCK, dtype="float32"):
         """All samples from the first on, as (m, channels), m up to `size`; ValueError for NaN."""
-        for block in self._decoded(dtype, 0):
+        for block in self._decoded(dtype):
             check_finite(block, self.name)
             yield from blocks_of(block, size)
 
-    def _decoded(self, dtype, start):
+    def _decoded(self, dtype, start=0, stop=math.inf):
+        """Blocks of the samples from `start` on, to the real end unless `stop` comes before it."""
         import soundfile
 
         count, stated = 0, self._held.stated
         if start and self._held.whole:
             with _decode(self._held.whole) as file:
-                file.seek(min(start, file.frames))
-                while len(block := file.read(BLOCK, dtype, always_2d=True)):
+                at = file.seek(min(start, file.frames))
+                while len(block := file.read(min(BLOCK, stop - at), dtype, always_2d=True)):
+                    at += len(block)
                     yield block
             return
         for link in self._held.links:
@@ -345,9 +344,11 @@ class Recording:
                         f"channels; the second begins after {count / self.samplerate:.1f} s."
                     )
                 while True:
-                    more = BLOCK if stated is None or count >= stated else stated - count
+                    more = min(BLOCK, stop - count)
+                    if stated is not None and count < stated:
+                        more = min(more, stated - count)
                     try:
-                        block = file.read(min(BLOCK, more), dtype, always_2d=True)
+                        block = file.read(more, dtype, always_2d=True)
                     except soundfile.LibsndfileError:
                         if stated is None or count < stated:
                             raise
@@ -360,7 +361,7 @@ class Recording:
                         break
                     count += len(block)
                     yield block[max(0, start - count + len(block)) :]
-        if self._held.cut or count < (stated or 0):
+        if stop == math.inf and (self._held.cut or count < (stated or 0)):
             note(
                 f"{self.name} ends early: it holds {count / self.samplerate:.1f} s, and what its "
                 "header promises after that is missing."
