@@ -314,6 +314,8 @@ class Recording:
         stop = math.inf if to_end else self._at + frames
         empty = np.zeros((0, self.channels), dtype)
         wave = np.concatenate([empty, *self._decoded(dtype, self._at, stop)])
+        if to_end and len(wave):
+            self._frames = self._at + len(wave)
         wave = wave if frames < 0 else wave[:frames]
         self._at += len(wave)
         return wave if always_2d or self.channels > 1 else wave[:, 0]
@@ -332,7 +334,7 @@ class Recording:
         if start and self._held.whole:
             with _decode(self._held.whole) as file:
                 at = file.seek(min(start, file.frames))
-                while len(block := file.read(min(BLOCK, stop - at), dtype, always_2d=True)):
+                while len(block := file.read(min(BLOCK, stop - at), dtype, True)):
                     at += len(block)
                     yield block
             return
@@ -348,7 +350,7 @@ class Recording:
                     if stated is not None and count < stated:
                         more = min(more, stated - count)
                     try:
-                        block = file.read(more, dtype, always_2d=True)
+                        block = file.read(more, dtype, True)
                     except soundfile.LibsndfileError:
                         if stated is None or count < stated:
                             raise
@@ -361,6 +363,11 @@ class Recording:
                         break
                     count += len(block)
                     yield block[max(0, start - count + len(block)) :]
+        if stop == math.inf and self._held.rest:
+            note(
+                f"{self.name}: its header states {count / self.samplerate:.1f} s; the "
+                f"{self._held.rest} bytes behind them are left out."
+            )
         if stop == math.inf and (self._held.cut or count < (stated or 0)):
             note(
                 f"{self.name} ends early: it holds {count / self.samplerate:.1f} s, and what its "
@@ -381,6 +388,12 @@ def _decoder():
     class Decoder(soundfile.SoundFile):
         def seekable(self):
             return False
+
+        def read(self, *how):
+            block = super().read(*how)
+            if self.name.error:  # of the disk; `name` is what was opened, a `View`
+                raise self.name.error
+            return block
 
     return Decoder
 

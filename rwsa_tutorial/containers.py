@@ -6,6 +6,7 @@ views of it whose headers are right.
 """
 
 import os
+import re
 import struct
 from dataclasses import dataclass
 
@@ -20,21 +21,28 @@ class Held:
     """links: views to be decoded one after the other. cut: the file ends before its sound does.
 
     whole: the one view whose length libsndfile states rightly, to seek in; None if there is none.
-    stated: samples that a header promises, where the links do not tell libsndfile.
+    stated: samples that a header promises, where the links do not tell libsndfile. rest: bytes
+    behind the sound that are no part of the file's structure.
     """
 
     links: list
     cut: bool = False
     whole: "View | None" = None
     stated: int | None = None
+    rest: int = 0
 
     @classmethod
-    def one(cls, view, cut=False):
-        return cls([view], cut, view)
+    def one(cls, view, cut=False, rest=0):
+        return cls([view], cut, view, rest=rest)
 
 
 class View:
-    """`head` followed by the bytes start to stop of a file, as a file that can be read."""
+    """`head` followed by the bytes start to stop of a file, as a file that can be read.
+
+    error: the OSError that ended reading, which libsndfile would take for the end of the file.
+    """
+
+    error = None
 
     def __init__(self, file, start, stop, head=b""):
         self._file, self._start, self._head, self._at = file, start, head, 0
@@ -53,7 +61,10 @@ class View:
         data = self._head[self._at : self._at + count]
         if len(data) < count:
             beyond = self._at + len(data) - len(self._head)
-            data += _at(self._file, self._start + beyond, count - len(data))
+            try:
+                data += _at(self._file, self._start + beyond, count - len(data))
+            except OSError as error:
+                self.error = error
         self._at += len(data)
         return data
 
@@ -100,6 +111,8 @@ def _chunks(file, size):
             (long_size,) = struct.unpack("<q", _at(file, length_at, 8).ljust(8, b"\0"))
         if header[:4] == wanted:
             break
+        if not _is_name(header[:4]):
+            return None
         stated -= (named + width) * whole
         if stated < 0:
             return None
@@ -118,7 +131,10 @@ def _chunks(file, size):
     open_end |= width == 4 and there > UNKNOWN_32 and (there - stated) % 2**32 < 2**16
     cut = stated > there and not open_end
     if not (open_end or cut):
-        return None
+        after = begin + -(-stated // align) * align
+        return Held.one(View(file, 0, size), rest=_rest(file, size, after))
+    if kind == b"RIFF" and there > UNKNOWN_32:
+        return Held.one(_as_rf64(file, size, place), cut)
     if form == "<I" or kind == b"FORM":
         right = struct.pack(form, min(there, UNKNOWN_32))
     else:
@@ -126,11 +142,32 @@ def _chunks(file, size):
     return Held.one(_patched(file, size, length_at, right), cut)
 
 
+def _is_name(name):
+    return name.isascii() and name.decode().isprintable()
+
+
+def _rest(file, size, place):
+    """Bytes from `place` on, unless a chunk, a tag or mere filling lies there."""
+    name = _at(file, place, 4)
+    begins_anew = name in CHUNKS or name == b".snd"
+    harmless = len(name) < 4 or name[:3] in (b"ID3", b"TAG") or not any(name) or _is_name(name)
+    return 0 if harmless and not begins_anew else size - place
+
+
+def _as_rf64(file, size, place):
+    """A view of a WAV file, whose chunk of sound lies at `place`, with sizes of 64 bits."""
+    sizes = struct.pack("<QQQI", size + 28, size - place - 8, 0, 0)
+    between = _at(file, 12, place - 12)
+    head = b"RF64\xff\xff\xff\xffWAVE" + b"ds64" + struct.pack("<I", len(sizes)) + sizes
+    return View(file, place + 8, size, head + between + b"data\xff\xff\xff\xff")
+
+
 def _au(file, size):
     begin, stated = struct.unpack(">II", _at(file, 4, 8).ljust(8, b"\0"))
     cut = begin + stated > size and stated != UNKNOWN_32
     if stated and not cut:
-        return None
+        rest = 0 if stated == UNKNOWN_32 else _rest(file, size, begin + stated)
+        return Held.one(View(file, 0, size), rest=rest)
     view = _patched(file, size, 8, struct.pack(">I", UNKNOWN_32))
     return Held.one(view, cut and stated not in UNKNOWN_31)
 
@@ -242,7 +279,8 @@ def _mpeg(file, size):
         else:
             links[-1][1] += 1
         place += frame.length
-    # the last frames may be lost by as much as an encoder's own count differs
+    # encoders' own counts differ by a frame or two, that of the tag or of silence at the end
+    links = links[:1] + [link for link in links[1:] if link[2] is not None or link[1] > 2]
     short = [stated is not None and found + 1 < stated for _, found, stated in links]
     views = []
     for number, (start, found, stated) in enumerate(links):
@@ -269,13 +307,18 @@ def _next_frame(file, place, size, kind):
     """Where, after what is none, a frame of this kind is followed by another; else the end."""
     if _at(file, place, 3) == b"ID3":
         return _after_id3(file, place)
-    while (place := _find(file, b"\xff", place + 1) or size) < size:
-        frame = _frame(_at(file, place, 4))
-        if frame and frame.kind == kind:
-            following = _frame(_at(file, place + frame.length, 4))
-            if place + frame.length == size or (following and following.kind == kind):
-                break
-    return place
+    place += 1
+    while len(data := _at(file, place, 1 << 16)) > 3:
+        for match in re.finditer(rb"\xff[\xe0-\xff]", data):
+            at = match.start()
+            frame = _frame(data[at : at + 4])
+            if frame and frame.kind == kind:
+                stop = place + at + frame.length
+                following = _frame(_at(file, stop, 4))
+                if stop == size or (following and following.kind == kind):
+                    return place + at
+        place += len(data) - 3
+    return size
 
 
 def _stated(data, frame):
