@@ -27,7 +27,7 @@ UNREADABLE = (".m4a", ".aac", ".wma", ".mp4", ".webm", ".amr", ".ape")  # sound 
 BLOCK = 1 << 16  # samples a channel, the unit in which long recordings are worked through
 MOST_CHANNELS = 64
 INTEGER_TYPES = ("uint8", "int16", "int32")
-LARGEST_WAV = 2**32 - 2**16  # bytes of sound; a longer WAV file becomes RF64
+LARGEST_WAV = 2**32 - 2**16  # bytes of sound, which leaves room for headers; more becomes RF64
 VORBIS_RATE = 200_000  # Hz; the encoder ends the process at more
 
 
@@ -463,7 +463,7 @@ def write_blocks(
                 for block in _fitting(blocks, subtype, path):
                     file.write(block)
                     kept.check()
-                    if file_type == "WAV" and raw.tell() > LARGEST_WAV:
+                    if file_type == "WAV" and raw.tell() > LARGEST_WAV + 2**15:
                         raise ValueError(f"{path}: more than 4 GiB; give the number of frames.")
         except (soundfile.LibsndfileError, OverflowError) as error:
             kept.check()
