@@ -293,7 +293,7 @@ class Recording:
         with _decode(self._held.whole or self._held.links[0]) as file:
             self.format, self.subtype = file.format, file.subtype
             self.samplerate, self.channels = file.samplerate, file.channels
-            self.tags = file.copy_metadata()
+            self.tags = {name: text for name, text in file.copy_metadata().items() if text}
             self._frames = file.frames if self._held.whole else None
 
     @property

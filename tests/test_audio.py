@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rwsa_tutorial import audio
+from rwsa_tutorial.corpora.pairs import recordings
 
 
 def tone(rate, seconds=0.5, frequency=440.0, channels=0):
@@ -535,3 +536,23 @@ def test_notes_are_given_once_to_who_asks():
     assert told == ["one", "two"]
     with pytest.warns(audio.RecordingWarning, match="three"):
         audio.note("three")
+
+
+@pytest.mark.parametrize(
+    ("extension", "kind", "subtype"),
+    [(".aif", "AIFF", "PCM_16"), (".aifc", "AIFF", "FLOAT"), (".snd", "AU", "PCM_16")]
+    + [(".caf", "CAF", "PCM_24"), (".voc", "VOC", "PCM_16"), (".sph", "NIST", "PCM_16")]
+    + [(".w64", "W64", "PCM_16"), (".rf64", "RF64", "PCM_16"), (".wave", "WAVEX", "PCM_16")]
+    + [(".opus", "OGG", "OPUS"), (".oga", "OGG", "VORBIS"), (".avr", "AVR", "PCM_16")]
+    + [(".sf", "IRCAM", "PCM_16"), (".paf", "PAF", "PCM_16"), (".pvf", "PVF", "PCM_16")]
+    + [(".8svx", "SVX", "PCM_16"), (".sds", "SDS", "PCM_16"), (".htk", "HTK", "PCM_16")],
+)
+def test_all_that_the_sound_library_reads_is_read(tmp_path, recwarn, extension, kind, subtype):
+    wave = tone(16_000)
+    path = tmp_path / f"a{extension}"
+    soundfile.write(path, wave, 16_000, subtype, format=kind)
+    assert recordings(tmp_path) == [path]
+    back, rate = audio.read(path)
+    assert rate == 16_000 and len(back) >= len(wave)  # SDS fills its last packet
+    assert alike(back[: len(wave)], wave) > 0.99
+    assert not recwarn.list
