@@ -4,20 +4,59 @@ A wave is an array (n,) for mono or (n, channels); floats have full scale 1.
 """
 
 import contextlib
+import functools
 import io
+import math
 import operator
+import warnings
 from pathlib import Path
 
 import numpy as np
 
+from rwsa_tutorial.containers import held
 from rwsa_tutorial.paths import whole_file
 
 WRITABLE = (".wav", ".flac", ".ogg", ".mp3")
-EXTENSIONS = (*WRITABLE, ".aiff", ".aif", ".opus", ".oga", ".w64", ".au", ".caf")  # can be read
+EXTENSIONS = (  # can be read
+    *WRITABLE,
+    *(".aiff", ".aif", ".aifc", ".aff", ".opus", ".oga", ".mp2", ".mpga", ".wave", ".bwf"),
+    *(".rf64", ".w64", ".au", ".snd", ".caf", ".voc", ".sph", ".nist", ".sf", ".ircam", ".avr"),
+    *(".svx", ".8svx", ".iff", ".paf", ".pvf", ".sds", ".wve", ".xi", ".htk"),
+)
 UNREADABLE = (".m4a", ".aac", ".wma", ".mp4", ".webm", ".amr", ".ape")  # sound all the same
 BLOCK = 1 << 16  # samples a channel, the unit in which long recordings are worked through
 MOST_CHANNELS = 64
 INTEGER_TYPES = ("uint8", "int16", "int32")
+LARGEST_WAV = 2**32 - 2**16  # bytes of sound, which leaves room for headers; more becomes RF64
+VORBIS_RATE = 200_000  # Hz; the encoder ends the process at more
+
+
+class RecordingWarning(UserWarning):
+    """What a person should know about a recording that has been read or written all the same."""
+
+
+def note(words):
+    """Say it as a `RecordingWarning`; a notebook shows each once."""
+    warnings.warn(words, RecordingWarning, stacklevel=2)
+
+
+@contextlib.contextmanager
+def notes_to(say):
+    """Within the block, each note is given to `say`, once, and not shown as a warning."""
+    said = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", RecordingWarning)
+        others = warnings.showwarning
+
+        def show(message, category, *where, **more):
+            if not issubclass(category, RecordingWarning):
+                others(message, category, *where, **more)
+            elif str(message) not in said:
+                said.add(str(message))
+                say(str(message))
+
+        warnings.showwarning = show
+        yield
 
 
 def as_wave(wave, name="wave"):
@@ -91,12 +130,13 @@ def blocks_of(wave, size=BLOCK):
 
 
 def to_float(wave):
-    """Integers (uint8, int16, int32) to float32 in [-1, 1); floats stay as they are.
+    """Integers (uint8, int16, int32) to float32 in [-1, 1); floats keep their values.
 
-    uint8 is the offset form of 8-bit WAV: 128 is silence.
+    uint8 is the offset form of 8-bit WAV: 128 is silence. Floats come back in the processor's own
+    byte order, as float32 or, where that holds fewer digits, float64.
     """
     if wave.dtype.kind == "f":
-        return wave
+        return wave.astype(np.float32 if wave.dtype.itemsize <= 4 else np.float64, copy=False)
     if wave.dtype.name not in INTEGER_TYPES:
         raise ValueError(
             f"Integers of type {wave.dtype} have no agreed full scale; "
@@ -210,44 +250,160 @@ def read(path):
         ValueError: in words: not audio, empty, NaN or infinity inside.
     """
     with open_to_read(path) as file:
-        wave = file.read(dtype="float32")
-        return as_wave(wave, _name_of(path)), file.samplerate
-
-
-def _name_of(path):
-    return "the uploaded file" if isinstance(path, bytes) else str(path)
+        return as_wave(file.read(), file.name), file.samplerate
 
 
 @contextlib.contextmanager
 def open_to_read(path):
-    """A soundfile.SoundFile open for reading; libsndfile's errors become ValueError in words."""
+    """A `Recording` of a path, or of a file's whole content as bytes; errors as of `read`."""
     import soundfile
 
-    if isinstance(path, bytes):
-        source = io.BytesIO(path)
-    else:
-        source = path = Path(path)
-        if path.is_dir():
-            raise ValueError(f"{path} is a folder, not a recording.")
-        if not path.is_file():
-            raise FileNotFoundError(f"There is no file {path}.")
-        path.open("rb").close()  # a file without read permission says so itself
-    try:
-        with soundfile.SoundFile(source) as file:
-            yield file
-    except (soundfile.LibsndfileError, TypeError) as error:
-        # libsndfile's own reason often misleads: "no such file" for a text named .mp3
-        raise ValueError(
-            f"{_name_of(path)} cannot be read as audio: it is damaged or of another kind; WAV, "
-            "FLAC, OGG and MP3 can."
-        ) from error
+    with contextlib.ExitStack() as stack:
+        if isinstance(path, bytes):
+            name, source = "the uploaded file", io.BytesIO(path)
+        else:
+            name, path = str(path), Path(path)
+            if path.is_dir():
+                raise ValueError(f"{name} is a folder, not a recording.")
+            if not path.is_file():
+                raise FileNotFoundError(f"There is no file {name}.")
+            # a file object of our own, because libsndfile does not take every name
+            source = stack.enter_context(path.open("rb"))
+        try:
+            yield Recording(source, name)
+        except (soundfile.LibsndfileError, TypeError) as error:
+            # libsndfile's own reason often misleads: "no such file" for a text named .mp3
+            raise ValueError(
+                f"{name} cannot be read as audio: it is damaged or of another kind; WAV, "
+                "FLAC, OGG and MP3 can."
+            ) from error
+
+
+class Recording:
+    """A recording on disk, read to the real end of its data, whatever length its header states.
+
+    Attributes (they stay when the file is closed):
+        name: for messages. samplerate: Hz. channels. format, subtype: libsndfile's names of the
+        file type and the sample format, such as "FLAC" and "PCM_24". tags: {name: text} of title,
+        artist, album, date, genre ... as far as the file has them.
+    """
+
+    def __init__(self, source, name):
+        self.name, self._held, self._at = name, held(source), 0
+        with _decode(self._held.whole or self._held.links[0]) as file:
+            self.format, self.subtype = file.format, file.subtype
+            self.samplerate, self.channels = file.samplerate, file.channels
+            self.tags = {name: text for name, text in file.copy_metadata().items() if text}
+            self._frames = file.frames if self._held.whole else None
+
+    @property
+    def frames(self):
+        """Samples of each channel; counted, by reading all, where no header can be trusted."""
+        if self._frames is None:
+            self._frames = sum(map(len, self._decoded("float32")))
+        return self._frames
+
+    def seek(self, frame):
+        """Let the next `read` begin at this sample of each channel."""
+        self._at = frame
+
+    def read(self, frames=-1, dtype="float32", always_2d=False):
+        """Up to so many samples of each channel, or all: (n,) for mono, else (n, channels)."""
+        # up to the stated end is up to the real one, so that a wrong header is noticed
+        to_end = frames < 0 or self._at + frames >= self.frames
+        stop = math.inf if to_end else self._at + frames
+        empty = np.zeros((0, self.channels), dtype)
+        wave = np.concatenate([empty, *self._decoded(dtype, self._at, stop)])
+        if to_end and len(wave):
+            self._frames = self._at + len(wave)
+        wave = wave if frames < 0 else wave[:frames]
+        self._at += len(wave)
+        return wave if always_2d or self.channels > 1 else wave[:, 0]
+
+    def blocks(self, size=BLOCK, dtype="float32"):
+        """All samples from the first on, as (m, channels), m up to `size`; ValueError for NaN."""
+        for block in self._decoded(dtype):
+            check_finite(block, self.name)
+            yield from blocks_of(block, size)
+
+    def _decoded(self, dtype, start=0, stop=math.inf):
+        """Blocks of the samples from `start` on, to the real end unless `stop` comes before it."""
+        import soundfile
+
+        count, stated = 0, self._held.stated
+        if start and self._held.whole:
+            with _decode(self._held.whole) as file:
+                at = file.seek(min(start, file.frames))
+                while len(block := file.read(min(BLOCK, stop - at), dtype, True)):
+                    at += len(block)
+                    yield block
+            return
+        for link in self._held.links:
+            with _decode(link) as file:
+                if (file.samplerate, file.channels) != (self.samplerate, self.channels):
+                    raise ValueError(
+                        f"{self.name} is joined of parts with different sample rates or numbers of "
+                        f"channels; the second begins after {count / self.samplerate:.1f} s."
+                    )
+                while True:
+                    more = min(BLOCK, stop - count)
+                    if stated is not None and count < stated:
+                        more = min(more, stated - count)
+                    try:
+                        block = file.read(more, dtype, True)
+                    except soundfile.LibsndfileError:
+                        if stated is None or count < stated:
+                            raise
+                        note(
+                            f"{self.name}: what follows its first {count / self.samplerate:.1f} s "
+                            "cannot be read as sound and is left out."
+                        )
+                        block = ()
+                    if not len(block):
+                        break
+                    count += len(block)
+                    yield block[max(0, start - count + len(block)) :]
+        if stop == math.inf and self._held.rest:
+            note(
+                f"{self.name}: its header states {count / self.samplerate:.1f} s; the "
+                f"{self._held.rest} bytes behind them are left out."
+            )
+        if stop == math.inf and (self._held.cut or count < (stated or 0)):
+            note(
+                f"{self.name} ends early: it holds {count / self.samplerate:.1f} s, and what its "
+                "header promises after that is missing."
+            )
+
+
+def _decode(view):
+    view.seek(0)
+    return _decoder()(view)
+
+
+@functools.cache
+def _decoder():
+    """soundfile.SoundFile for reading on and on: it asks for no length and does not seek."""
+    import soundfile
+
+    class Decoder(soundfile.SoundFile):
+        def seekable(self):
+            return False
+
+        def read(self, *how):
+            block = super().read(*how)
+            if self.name.error:  # of the disk; `name` is what was opened, a `View`
+                raise self.name.error
+            return block
+
+    return Decoder
 
 
 def write(path, wave, sample_rate, subtype=None):
     """Write a recording; the extension says how (.wav, .flac, .ogg, .mp3).
 
     The file appears whole or not at all: it is written beside its place and renamed. An existing
-    file is replaced. Values beyond full scale are clipped unless the file holds floats.
+    file is replaced. Values beyond full scale are clipped, with a note, unless the file holds
+    floats. A .wav of more than 4 GiB is of the kind RF64.
 
     Args:
         path: where to; its folder must exist.
@@ -259,16 +415,24 @@ def write(path, wave, sample_rate, subtype=None):
     Raises:
         ValueError: in words: not a wave, an unknown extension, or a sample rate or number of
             channels that the file type cannot hold.
-        OSError: the folder is missing or cannot be written to.
+        OSError: the folder is missing or cannot be written to, or the disk is full.
     """
     wave = as_wave(wave)
     columns = wave.reshape(len(wave), -1)
-    floats = (to_float(block) for block in blocks_of(columns))
-    write_blocks(path, floats, sample_rate, columns.shape[1], subtype)
+    blocks, channels = blocks_of(columns), columns.shape[1]
+    write_blocks(path, blocks, sample_rate, channels, subtype, frames=len(wave))
 
 
-def write_blocks(path, blocks, sample_rate, channels, subtype=None):
-    """`write` for a stream of float blocks (m, channels)."""
+def write_blocks(
+    path, blocks, sample_rate, channels, subtype=None, *, frames=None, tags=None, rf64=False
+):
+    """`write` for a stream of blocks (m, channels).
+
+    Args:
+        frames: how many samples of each channel will come; needed for a .wav beyond 4 GiB.
+        tags: as of `Recording`; those that the file type can hold are written.
+        rf64: make a .wav RF64 however short it is.
+    """
     import soundfile
 
     path, sample_rate = Path(path), check_rate(sample_rate)
@@ -278,29 +442,111 @@ def write_blocks(path, blocks, sample_rate, channels, subtype=None):
         raise ValueError(f"A {path.suffix} file cannot hold {subtype} samples.")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {path.parent} to write {path.name} into.")
-    with whole_file(path) as part:
+    if file_type == "OGG" and sample_rate > VORBIS_RATE:
+        raise ValueError(
+            f"{path} cannot be written: OGG takes up to {VORBIS_RATE} Hz, not {sample_rate} Hz. "
+            "WAV takes any rate."
+        )
+    subtype = subtype or soundfile.default_subtype(file_type)
+    if file_type == "WAV" and soundfile.check_format("RF64", subtype):
+        large = (frames or 0) * channels * SAMPLE_BYTES[subtype] > LARGEST_WAV
+        file_type = "RF64" if rf64 or large else "WAV"
+    with whole_file(path) as part, open(part, "wb") as raw:
+        kept = _KeepsErrors(raw)
         try:
-            with soundfile.SoundFile(part, "w", sample_rate, channels, subtype) as file:
-                for block in blocks:
+            with soundfile.SoundFile(
+                kept, "w", sample_rate, channels, subtype, format=file_type
+            ) as file:
+                for name, text in (tags or {}).items():
+                    with contextlib.suppress(soundfile.LibsndfileError):  # the type has no such tag
+                        setattr(file, name, text)
+                for block in _fitting(blocks, subtype, path):
                     file.write(block)
-        except soundfile.LibsndfileError as error:
+                    kept.check()
+                    if file_type == "WAV" and raw.tell() > LARGEST_WAV + 2**15:
+                        raise ValueError(f"{path}: more than 4 GiB; give the number of frames.")
+        except (soundfile.LibsndfileError, OverflowError) as error:
+            kept.check()
+            reason = getattr(error, "error_string", str(error)).rstrip(".")
             raise ValueError(
-                f"{path} cannot be written ({error.error_string.rstrip('.')}): {sample_rate} Hz, "
+                f"{path} cannot be written ({reason}): {sample_rate} Hz, "
                 f"{channels} channel(s) as {path.suffix}. WAV takes any rate."
             ) from None
+        kept.check()
 
 
-def kept_subtype(subtype, source, target):
-    """The sample format of `source` if `target` can sensibly hold it, else None (the default)."""
+SAMPLE_BYTES = {"PCM_U8": 1, "ULAW": 1, "ALAW": 1, "PCM_16": 2, "PCM_24": 3} | {
+    "PCM_32": 4,
+    "FLOAT": 4,
+    "DOUBLE": 8,
+}
+
+
+def _fitting(blocks, subtype, path):
+    """The blocks as every encoder takes them: native, contiguous, finite, within full scale."""
+    beyond, peak = 0, 1.0
+    for block in blocks:
+        with np.errstate(over="ignore"):  # what becomes infinite is told of below
+            kind = {"FLOAT": np.float32}.get(subtype)
+            block = np.ascontiguousarray(to_float(block), kind)
+        check_finite(block)
+        if subtype not in ("FLOAT", "DOUBLE"):
+            size = np.abs(block)
+            beyond += np.count_nonzero(size > 1)
+            peak = max(peak, size.max(initial=0))
+            block = np.clip(block, -1, 1)
+        yield block
+    if beyond:
+        note(
+            f"{path}: {beyond} values beyond full scale were clipped (the peak was "
+            f"{20 * np.log10(peak):.1f} dB above it); a WAV file of floats would hold them."
+        )
+
+
+class _KeepsErrors:
+    """A file for libsndfile to write to, which tells nobody of errors of the disk: we do."""
+
+    def __init__(self, file):
+        self._file, self._error = file, None
+
+    def write(self, data):
+        return self._try(self._file.write, data) or len(data)
+
+    def seek(self, *where):
+        return self._try(self._file.seek, *where)
+
+    def tell(self):
+        return self._file.tell()
+
+    def _try(self, function, *values):
+        try:
+            return function(*values)
+        except OSError as error:
+            self._error = self._error or error
+
+    def check(self):
+        if self._error:
+            raise self._error
+
+
+def kept_subtype(file_type, subtype, target):
+    """The sample format of a `Recording` if `target` can sensibly hold it, else None (the default).
+
+    Args:
+        file_type, subtype: of the recording; what it holds decides, not its name.
+        target: path of the new file.
+    """
     import soundfile
 
-    source, target = Path(source), Path(target)
+    target = Path(target)
     check_extension(target)
-    same_type = source.suffix.lower() == target.suffix.lower()
+    new_type = target.suffix[1:].upper()
+    same_type = new_type == {"WAVEX": "WAV", "RF64": "WAV"}.get(file_type, file_type)
     # libsndfile would also put an MP3 stream into a WAV file, which few players expect
+    alien = subtype.startswith("MPEG") and new_type != "MP3"
     plain = subtype.startswith(("PCM_", "FLOAT", "DOUBLE"))
-    fits = soundfile.check_format(target.suffix[1:].upper(), subtype)
-    return subtype if fits and (plain or same_type) else None
+    fits = soundfile.check_format(new_type, subtype)
+    return subtype if fits and not alien and (plain or same_type) else None
 
 
 def check_extension(path):

@@ -358,8 +358,13 @@ def _check(options):
 def _enhance(options):
     from tqdm import tqdm
 
+    from rwsa_tutorial.audio import notes_to
     from rwsa_tutorial.enhance import enhance_file
     from rwsa_tutorial.features import SAMPLE_RATE
+
+    def complain(words):
+        with tqdm.external_write_mode():
+            _complain("enhance", words)
 
     jobs, problems, there = plan_enhancement(options.inputs, options.output, options.force)
     for words in problems:
@@ -371,15 +376,15 @@ def _enhance(options):
             if target.exists() and _identity(target) in made:
                 raise ValueError(f"{target} is another's result on a disk that ignores case.")
             target.parent.mkdir(parents=True, exist_ok=True)
-            rate = enhance_file(source, target, model, amount=options.amount)
+            with notes_to(complain):
+                rate = enhance_file(source, target, model, amount=options.amount)
             made.add(_identity(target))
             cut += rate > SAMPLE_RATE
         except Exception as error:  # whatever one file raises, the others are done
             words = _in_words(error)
             words = words if str(source) in words else f"{source}: {words}"
             problems.append(words)
-            with tqdm.external_write_mode():
-                _complain("enhance", words)
+            complain(words)
         except KeyboardInterrupt:
             words = f"stopped; {len(made)} enhanced and kept. The same command does the rest."
             return _complain("enhance", words, status=130)

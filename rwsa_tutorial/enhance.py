@@ -90,8 +90,9 @@ def enhance_file(source, target, model, **settings):
     Args:
         source: any kind of recording that `audio.read` takes.
         target: path of the result; its extension says the file type. The sample format is kept
-            where the file type can hold it. The file appears whole or not at all, and replaces
-            an existing one.
+            where the file type can hold it, and so are title, artist and other such tags;
+            pictures, cue points, time code and a channel layout are not. The file appears
+            whole or not at all, and replaces an existing one.
         model, **settings: as in `enhance`.
 
     Returns:
@@ -104,12 +105,15 @@ def enhance_file(source, target, model, **settings):
     """
     source, target = Path(source), Path(target)
     with audio.open_to_read(source) as file:
-        rate, channels, subtype = file.samplerate, file.channels, file.subtype
+        rate, channels, frames = file.samplerate, file.channels, file.frames
     if target.exists() and target.samefile(source):
         raise ValueError(f"{target} is the recording itself: give the result another name.")
-    subtype = audio.kept_subtype(subtype, source, target)
+    rf64 = file.format == "RF64"
+    subtype = audio.kept_subtype(file.format, file.subtype, target)
     stream = enhance_stream(lambda: _file_blocks(source), rate, channels, model, **settings)
-    audio.write_blocks(target, stream, rate, channels, subtype)
+    audio.write_blocks(
+        target, stream, rate, channels, subtype, frames=frames, tags=file.tags, rf64=rf64
+    )
     return rate
 
 
@@ -322,6 +326,4 @@ def _apply(model, wave, amount):
 
 def _file_blocks(path):
     with audio.open_to_read(path) as file:
-        while len(block := file.read(audio.BLOCK, dtype="float32", always_2d=True)):
-            audio.check_finite(block, str(path))
-            yield block
+        yield from file.blocks()

@@ -233,6 +233,7 @@ def mp3(wave, sample_rate: int) -> bytes:
         raise ValueError(f"a player needs a mono waveform (n,) with n > 0, got shape {wave.shape}")
     if not np.isfinite(wave).all():
         raise ValueError("the waveform holds NaN or infinity and cannot be played")
+    wave = wave / max(1.0, float(np.abs(wave).max()))  # else resampling might overflow
     if sample_rate not in MP3_RATES:
         import soxr
 

@@ -185,6 +185,20 @@ def test_all_that_sounds_is_enhanced_or_named(folder, capsys):
     assert "would both become" in capsys.readouterr().err
 
 
+def test_what_a_person_should_know_of_a_file_is_a_line(folder, capsys):
+    audio.write(folder / "in/deep/d.mp3", np.tile(tone(), 20), 16_000)
+    content = (folder / "in/deep/d.mp3").read_bytes()
+    (folder / "in/deep/d.mp3").write_bytes(content[: len(content) // 2])
+    audio.write(folder / "in/loud.wav", 8 * tone(), 16_000, "FLOAT")
+    files = ("in/deep/d.mp3", "in/loud.wav")
+    assert rwsa("enhance", *(folder / file for file in files), "-o", folder / "out") == 0
+    assert capsys.readouterr().err.count("d.mp3 ends early") == 1
+    assert rwsa("enhance", folder / "in/loud.wav", "-o", folder / "out.flac") == 0
+    told = capsys.readouterr().err
+    assert told.startswith("rwsa enhance: ") and told.count("\n") == 1
+    assert "out.flac" in told and "beyond full scale were clipped" in told
+
+
 def test_a_folder_that_may_not_be_read_is_told(folder, monkeypatch, capsys):
     scandir = os.scandir
 

@@ -285,6 +285,50 @@ def test_a_file_keeps_its_sample_format(tmp_path):
     assert soundfile.info(tmp_path / "out.flac").subtype == "PCM_24"
 
 
+TAGS = {"title": "Grüße", "artist": "A", "album": "B", "date": "2001", "genre": "Speech"}
+
+
+@pytest.mark.parametrize("target", [".wav", ".flac", ".ogg", ".mp3"])
+@pytest.mark.parametrize("source", [".wav", ".flac", ".ogg", ".mp3"])
+def test_a_file_keeps_its_tags(tmp_path, source, target):
+    source, target = tmp_path / f"in{source}", tmp_path / f"out{target}"
+    audio.write_blocks(source, [speechlike(0.2)[:, None]], 16_000, 1, tags=TAGS)
+    enhance_file(source, target, identity)
+    with audio.open_to_read(target) as file:
+        assert file.tags == TAGS
+
+
+def test_rf64_stays_rf64(tmp_path):
+    wave = speechlike(0.2)[:, None]
+    audio.write_blocks(tmp_path / "in.wav", [wave], 16_000, 1, "FLOAT", rf64=True)
+    enhance_file(tmp_path / "in.wav", tmp_path / "out.wav", identity)
+    info = soundfile.info(tmp_path / "out.wav")
+    assert (info.format, info.subtype, info.frames) == ("RF64", "FLOAT", len(wave))
+    enhance_file(tmp_path / "in.wav", tmp_path / "out.flac", identity)
+    assert soundfile.info(tmp_path / "out.flac").format == "FLAC"
+
+
+def test_content_decides_what_a_file_is_not_its_name(tmp_path):
+    audio.write(tmp_path / "a.mp3", speechlike(), 16_000)
+    (tmp_path / "a.mp3").rename(tmp_path / "in.wav")
+    enhance_file(tmp_path / "in.wav", tmp_path / "out.wav", identity)
+    info = soundfile.info(tmp_path / "out.wav")
+    assert (info.format, info.subtype) == ("WAV", "PCM_16")
+    assert info.frames == len(speechlike())
+
+
+def test_all_of_a_joined_and_cut_recording_is_enhanced(tmp_path):
+    audio.write(tmp_path / "a.mp3", speechlike(), 16_000)
+    content = (tmp_path / "a.mp3").read_bytes()
+    (tmp_path / "in.mp3").write_bytes(content + content[: len(content) // 2])
+    with pytest.warns(audio.RecordingWarning, match="in.mp3 ends early"):
+        wave, _ = audio.read(tmp_path / "in.mp3")
+        enhance_file(tmp_path / "in.mp3", tmp_path / "out.wav", identity)
+    assert 1.3 * len(speechlike()) < len(wave) < 1.6 * len(speechlike())
+    out, _ = audio.read(tmp_path / "out.wav")
+    assert len(out) == len(wave) and si_sdr(wave, out) > 40
+
+
 def test_the_recording_itself_is_never_the_target(tmp_path):
     path = tmp_path / "in.wav"
     audio.write(path, speechlike(), 16_000)

@@ -237,6 +237,15 @@ def test_player_scales_down_only_what_would_clip():
     assert np.abs(loud).max() == pytest.approx(0.9, abs=0.1)
 
 
+@pytest.mark.parametrize("rate", [16_000, 96_000])
+@pytest.mark.parametrize(("kind", "loud"), [(">f4", 1), (">f8", 1), ("<f8", 3.3e38)])
+def test_player_takes_waves_of_any_machine_and_loudness(kind, loud, rate):
+    wave = 0.9 * np.sign(np.sin(2 * np.pi * 440 * np.arange(rate) / rate))
+    sound, _ = soundfile.read(io.BytesIO(widgets.mp3((loud * wave).astype(kind), rate)))
+    plain, _ = soundfile.read(io.BytesIO(widgets.mp3(wave, rate)))
+    assert np.corrcoef(sound, plain)[0, 1] > 0.99
+
+
 @pytest.mark.parametrize("bad", [np.zeros((10, 2)), np.zeros(0), np.array([0.0, np.nan])])
 def test_player_refuses_what_cannot_be_played(bad):
     with pytest.raises(ValueError):
