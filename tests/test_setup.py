@@ -108,6 +108,9 @@ def command_problems(text, makefile=MAKEFILE, project=PROJECT, environment=ENVIR
                     yield f"{line!r}: the course starts elsewhere"
             case ["python3", "-m", "venv", ".venv"] | ["source", ".venv/bin/activate"]:
                 pass
+            case ["python", script, *_] if script.endswith(".py"):
+                if not (ROOT / script).is_file():
+                    yield f"{line!r}: there is no {script}"
             case ["jupytext" | "pre-commit" as tool, *_]:
                 if not any(tool == Requirement(r).name for r in extras["tools"]):
                     yield f"{line!r}: the dev extra does not bring {tool}"
@@ -228,6 +231,7 @@ def test_documents_give_commands_and_links_that_work(name):
         "pytest tests notebooks",
         "conda activate tutorial",
         "jupyter lab notebooks/01.ipynb",
+        "python tests/nothing.py notebooks",
         "sudo rm -rf build",
     ],
 )
