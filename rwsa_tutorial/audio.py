@@ -28,7 +28,7 @@ BLOCK = 1 << 16  # samples a channel, the unit in which long recordings are work
 MOST_CHANNELS = 64
 INTEGER_TYPES = ("uint8", "int16", "int32")
 LARGEST_WAV = 2**32 - 2**16  # bytes of sound, which leaves room for headers; more becomes RF64
-VORBIS_RATE = 200_000  # Hz; the encoder ends the process at more
+VORBIS_RATE, VORBIS_CHANNELS = 200_000, 255  # at most; at more the encoder ends the process
 
 
 class RecordingWarning(UserWarning):
@@ -442,10 +442,10 @@ def write_blocks(
         raise ValueError(f"A {path.suffix} file cannot hold {subtype} samples.")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {path.parent} to write {path.name} into.")
-    if file_type == "OGG" and sample_rate > VORBIS_RATE:
+    if file_type == "OGG" and (sample_rate > VORBIS_RATE or channels > VORBIS_CHANNELS):
         raise ValueError(
-            f"{path} cannot be written: OGG takes up to {VORBIS_RATE} Hz, not {sample_rate} Hz. "
-            "WAV takes any rate."
+            f"{path} cannot be written: OGG takes up to {VORBIS_RATE} Hz and {VORBIS_CHANNELS} "
+            f"channels, not {sample_rate} Hz and {channels}. WAV takes any rate."
         )
     subtype = subtype or soundfile.default_subtype(file_type)
     if file_type == "WAV" and soundfile.check_format("RF64", subtype):

@@ -154,6 +154,12 @@ def test_what_a_file_type_cannot_hold_is_said(tmp_path, name, rate, channels, wo
     assert os.listdir(tmp_path) == []
 
 
+def test_more_channels_than_ogg_takes_are_refused_before_its_encoder_sees_them(tmp_path):
+    with pytest.raises(ValueError, match="255 channels, not 16000 Hz and 256"):
+        audio.write_blocks(tmp_path / "a.ogg", [np.zeros((100, 256))], 16_000, 256)
+    assert os.listdir(tmp_path) == []
+
+
 def test_writing_into_a_missing_folder_is_said(tmp_path):
     with pytest.raises(FileNotFoundError, match="no folder"):
         audio.write(tmp_path / "none" / "a.wav", tone(8_000), 8_000)
