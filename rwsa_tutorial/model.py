@@ -16,7 +16,7 @@ from .layers.resample import Down, Up
 
 SHARING = ("rwsa", "block", "none")
 # far beyond the paper's networks; a slip of the hand asks for more than any memory holds
-MOST = {"channels": 1024, "blocks": 64, "levels": 3, "heads": 1024, "middle_heads": 1024}
+MOST = {"channels": 1024, "blocks": 64, "heads": 1024, "middle_heads": 1024}
 MOST |= {"d_state": 1024, "d_conv": 64, "expand": 64}
 
 
@@ -52,8 +52,8 @@ class ModelConfig:
             raise ValueError(f"attention must be true or false, not {self.attention!r}")
         if self.sharing not in SHARING:
             raise ValueError(f"sharing must be one of {', '.join(SHARING)}, not {self.sharing!r}")
-        if self.levels not in (2, 3):
-            raise ValueError(f"levels must be 2 or 3, not {self.levels}")
+        if type(self.levels) is not int or self.levels not in (2, 3):
+            raise ValueError(f"levels must be 2 or 3, not {self.levels!r}")
         if self.channels < 4 or self.channels % 4:
             raise ValueError(f"channels must be a multiple of 4, not {self.channels}")
         for name in ("blocks", "heads", "middle_heads", "d_state", "d_conv", "expand"):

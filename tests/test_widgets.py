@@ -288,7 +288,7 @@ def test_live_training_shows_the_run_and_its_example(tmp_path, monkeypatch):
     monkeypatch.setattr(widgets.Live, "__call__", lambda self, figure, now: plt.close(figure))
     folder = tmp_path / "run"
     (folder / "example").mkdir(parents=True)
-    row = {"step": 2, "loss": 1.0}
+    row = {"step": 2, "loss": 1.0, "seconds": 0.5}
     (folder / "metrics.jsonl").write_text(json.dumps(row) + "\n")
     callback = widgets.live_training(folder)
     callback(2, row)

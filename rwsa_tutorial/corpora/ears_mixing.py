@@ -213,7 +213,7 @@ def mix_take(take, speech_path, noise_path):
             "noise_file": take.noise,
             "noise_start": noise_start,
             "noise_end": noise_start + len(clean_piece),
-            "snr_dB": f"{snr_db:.1f}",
+            "snr_dB": round(snr_db, 1),
             "channel": take.channel,
         }
         rows.append((row, clean_piece, noisy_piece))
