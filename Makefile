@@ -48,7 +48,7 @@ help: ## list the targets
 install: $(INSTALLED) ## create the environment (.venv) and install the course into it
 
 lab: $(INSTALLED) ## open the first lesson in JupyterLab (CPU=1: with PyTorch's build for CPUs)
-	@$(PY) -m rwsa_tutorial.compiled  # so that no lesson waits for it
+	@$(PY) -m rwsa_tutorial.commands.warm_up  # so that no lesson waits for it
 	$(PY) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \
 		--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb \
 		--ServerApp.tornado_settings="{'websocket_max_message_size': 209715200}" \
@@ -56,7 +56,7 @@ lab: $(INSTALLED) ## open the first lesson in JupyterLab (CPU=1: with PyTorch's 
 
 # A process for each core, a notebook or a file of tests at a time, and each with one thread.
 test: $(INSTALLED) $(REFERENCE) $(INTERPRETER) $(BROWSER) lint ## lint, then run every test and every notebook
-	@$(PY) -m rwsa_tutorial.compiled  # or the first notebook would tell of it where nbval compares
+	@$(PY) -m rwsa_tutorial.commands.warm_up  # or the first notebook would tell of it where nbval compares
 	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(PY) -m pytest \
 		-n auto --maxprocesses=4 --dist=loadscope --no-loadscope-reorder \
 		--nbval-lax --nbval-cell-timeout=600 $(ARGS) notebooks tests
@@ -76,14 +76,14 @@ check: $(INSTALLED) ## say in words whether the course can run on this machine
 	@$(PY) -m rwsa_tutorial.cli check
 
 notebooks: $(INSTALLED) ## re-run the notebooks and store what they show (NOTEBOOKS=... for some)
-	@$(PY) -m rwsa_tutorial.notebooks $(NOTEBOOKS)
+	@$(PY) -m rwsa_tutorial.making.notebooks $(NOTEBOOKS)
 
 material: $(INSTALLED) ## gather, on Debian or Ubuntu, what the weights were trained on: DATA=folder [NOISE=folder]
 	@test -n "$(DATA)" || { echo "Say where it goes: make material DATA=folder (and NOISE=folder, of ambience recordings)."; exit 2; }
 	@$(PY) -m pip install --quiet --disable-pip-version-check -e '.[recorded,render]'
-	$(PY) -m rwsa_tutorial.corpora.recorded "$(DATA)" $(if $(NOISE),--noise "$(NOISE)")
-	$(PY) -m rwsa_tutorial.corpora.rendered "$(DATA)" --engine pico --minutes 20
-	$(PY) -m rwsa_tutorial.corpora.rendered "$(DATA)" --engine kokoro --minutes 10
+	$(PY) -m rwsa_tutorial.making.recorded "$(DATA)" $(if $(NOISE),--noise "$(NOISE)")
+	$(PY) -m rwsa_tutorial.making.spoken "$(DATA)" --engine pico --minutes 20
+	$(PY) -m rwsa_tutorial.making.spoken "$(DATA)" --engine kokoro --minutes 10
 
 format: $(INSTALLED) ## let ruff mend and format all code
 	@$(PY) -m ruff check --fix .

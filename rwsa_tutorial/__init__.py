@@ -4,9 +4,7 @@ The public names are listed in ``_PUBLIC`` and imported on first use, so that
 ``import rwsa_tutorial`` stays quick and needs torch, numpy and safetensors alone.
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
 
 __version__ = "0.1.0"
 
@@ -25,8 +23,8 @@ _PUBLIC = {
     "plain_pytorch": "compiled",
     "selective_scan": "scan",
     "scan_backends": "scan",
-    "enhance": "enhance",
-    "score": "metrics",
+    "enhance": "enhancement",
+    "score": "scores.metrics",
     "load_corpus": "corpora",
 }
 __all__ = sorted(_PUBLIC)
@@ -44,14 +42,3 @@ def __getattr__(name):
 
 def __dir__():
     return sorted([*globals(), *__all__])
-
-
-class _Package(ModuleType):
-    def __setattr__(self, name, value):
-        # importing the submodule `enhance` must not hide the function of that name
-        if isinstance(value, ModuleType) and _PUBLIC.get(name) == name:
-            value = getattr(value, name)
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rwsa_tutorial.containers import held
-from rwsa_tutorial.paths import whole_file
+from .containers import held
+from .paths import whole_file
 
 WRITABLE = (".wav", ".flac", ".ogg", ".mp3")
 EXTENSIONS = (  # can be read

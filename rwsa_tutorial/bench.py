@@ -328,7 +328,7 @@ def _scan_memory(engine, shape, device):
 
 
 def _enhance(variant, seconds, engine, rounds, device, patience):
-    from .enhance import enhance
+    from .enhancement import enhance
 
     torch.manual_seed(0)
     model = set_scan_backend(build_model(variant), engine).to(device).eval()
@@ -553,14 +553,8 @@ def _notes(rows):
 
 def _text(title, cells, rows):
     """Title, a Markdown table that is readable as text too, and a list of notes."""
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |"
-        for row in cells
-    ]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     notes = [f"- {note}" for note in _notes(rows)]
-    return "\n".join([f"{title}.", "", *lines, *([""] if notes else []), *notes])
+    return "\n".join([f"{title}.", "", tables.markdown(cells), *([""] if notes else []), *notes])
 
 
 # the boxes of the map of the network (`plotting.network_map`) -> the modules that they stand for

@@ -219,7 +219,7 @@ def _device():
 
 
 def _engines():
-    from rwsa_tutorial.scan import scan_backends
+    from .scan import scan_backends
 
     backends = scan_backends()
     usable = [name for name, state in backends.items() if state is True]
@@ -233,7 +233,7 @@ def _engines():
 
 
 def _weights():
-    from rwsa_tutorial.paths import data_path
+    from .paths import data_path
 
     try:
         path = data_path("weights", "nano.safetensors")

@@ -156,60 +156,60 @@ def _parser():
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name, run, words):
-        command = commands.add_parser(
+        data = commands.add_parser(
             name,
             help=words,
             description=words[0].upper() + words[1:] + ".",
             epilog=EXAMPLES[name],
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        command.set_defaults(run=run)
-        return command
+        data.set_defaults(run=run)
+        return data
 
     add("check", _check, "say in plain words whether the course can run here")
 
-    command = add("enhance", _enhance, "take the noise out of recordings")
-    command.add_argument("inputs", nargs="+", metavar="IN", help="file, folder or glob pattern")
-    command.add_argument(
+    data = add("enhance", _enhance, "take the noise out of recordings")
+    data.add_argument("inputs", nargs="+", metavar="IN", help="file, folder or glob pattern")
+    data.add_argument(
         "-o",
         "--output",
         required=True,
         metavar="OUT",
         help="folder (made if need be), or a file name if IN is one file",
     )
-    command.add_argument("--model", default="nano", help="name or weights file (default: nano)")
-    command.add_argument(
+    data.add_argument("--model", default="nano", help="name or weights file (default: nano)")
+    data.add_argument(
         "--amount",
         type=_amount,
         default=1.0,
         help="how much of the enhancement to apply, 0 to 1 (default: 1)",
     )
-    command.add_argument("--force", action="store_true", help="replace existing results")
+    data.add_argument("--force", action="store_true", help="replace existing results")
 
-    command = add("evaluate", _evaluate, "score noisy recordings and what the model makes of them")
-    command.add_argument("--clean", metavar="DIR", help="folder of references")
-    command.add_argument("--noisy", metavar="DIR", help="folder of recordings")
-    command.add_argument(
+    data = add("evaluate", _evaluate, "score noisy recordings and what the model makes of them")
+    data.add_argument("--clean", metavar="DIR", help="folder of references")
+    data.add_argument("--noisy", metavar="DIR", help="folder of recordings")
+    data.add_argument(
         "--corpus", nargs="+", metavar="NAME", help=f"instead of folders: {CORPUS}; or several"
     )
-    command.add_argument("--split", default="test", help="of the corpus (default: test)")
-    command.add_argument(
+    data.add_argument("--split", default="test", help="of the corpus (default: test)")
+    data.add_argument(
         "--model",
         nargs="+",
         default=["nano"],
         help="name or weights file; none scores the recordings as they are (default: nano)",
     )
-    command.add_argument(
+    data.add_argument(
         "--csv", required=True, metavar="FILE", help="where the scores go; of several: a folder"
     )
-    command.add_argument(
+    data.add_argument(
         "--jobs", type=_count, default=1, metavar="N", help="recordings at a time (default: 1)"
     )
-    command.add_argument("--force", action="store_true", help="replace an existing FILE")
+    data.add_argument("--force", action="store_true", help="replace an existing FILE")
 
-    command = add("train", _train, "train a network; a run is a folder, and can be resumed")
-    command.add_argument("--config", metavar="FILE", help="the settings, YAML")
-    command.add_argument(
+    data = add("train", _train, "train a network; a run is a folder, and can be resumed")
+    data.add_argument("--config", metavar="FILE", help="the settings, YAML")
+    data.add_argument(
         "--set",
         dest="changes",
         action="append",
@@ -217,43 +217,39 @@ def _parser():
         metavar="NAME=VALUE",
         help="change one of them; may be given again",
     )
-    command.add_argument("--run", dest="run_folder", metavar="DIR", help="the folder of the run")
-    command.add_argument("--resume", action="store_true", help="go on from its last checkpoint")
-    command.add_argument(
+    data.add_argument("--run", dest="run_folder", metavar="DIR", help="the folder of the run")
+    data.add_argument("--resume", action="store_true", help="go on from its last checkpoint")
+    data.add_argument(
         "--device", choices=("cpu", "cuda"), help="where (default: cuda if there is one)"
     )
-    command.add_argument(
-        "--defaults", action="store_true", help="print all settings, train nothing"
-    )
+    data.add_argument("--defaults", action="store_true", help="print all settings, train nothing")
 
-    command = add(
-        "sweep", _sweep, "train many runs that differ in a setting and the seed; score them"
-    )
-    command.add_argument("plan", metavar="PLAN", help="what differs, YAML")
-    command.add_argument("--runs", required=True, metavar="DIR", help="where the run folders go")
-    command.add_argument("--csv", required=True, metavar="FILE", help="a line for each run")
-    command.add_argument(
+    data = add("sweep", _sweep, "train many runs that differ in a setting and the seed; score them")
+    data.add_argument("plan", metavar="PLAN", help="what differs, YAML")
+    data.add_argument("--runs", required=True, metavar="DIR", help="where the run folders go")
+    data.add_argument("--csv", required=True, metavar="FILE", help="a line for each run")
+    data.add_argument(
         "--examples", metavar="DIR", help="keep there what each run made of one recording"
     )
-    command.add_argument(
+    data.add_argument(
         "--jobs", type=_count, default=1, metavar="N", help="runs at a time (default: 1)"
     )
-    command.add_argument(
+    data.add_argument(
         "--device", choices=("cpu", "cuda"), help="where (default: cuda if there is one)"
     )
-    command.add_argument("--force", action="store_true", help="replace an existing FILE")
+    data.add_argument("--force", action="store_true", help="replace an existing FILE")
 
-    command = add("bench", _bench, "measure how fast the scan engines and the network are here")
-    command.add_argument(
+    data = add("bench", _bench, "measure how fast the scan engines and the network are here")
+    data.add_argument(
         "--engines",
         nargs="+",
         metavar="NAME",
         help="scan engines (default: all of them for the scan, auto for the network)",
     )
-    command.add_argument(
+    data.add_argument(
         "--device", choices=("cpu", "cuda"), help="where (default: cuda if there is one)"
     )
-    command.add_argument("--threads", type=_count, metavar="N", help="CPU threads (default: all)")
+    data.add_argument("--threads", type=_count, metavar="N", help="CPU threads (default: all)")
     for name, words, default in (
         ("batch", "sequences, B", 128),
         ("channels", "channels of each, D", 64),
@@ -261,21 +257,21 @@ def _parser():
         ("states", "states of each channel, N", 16),
         ("rounds", "measurements, of which the best counts", 5),
     ):
-        command.add_argument(
+        data.add_argument(
             f"--{name}",
             type=_count,
             default=default,
             metavar="N",
             help=f"{words} (default: {default})",
         )
-    command.add_argument(
+    data.add_argument(
         "--full", action="store_true", help="all rounds for the slow ones too; takes minutes"
     )
-    command.add_argument("--only", choices=("scan", "network"), help="leave out the other table")
-    command.add_argument(
+    data.add_argument("--only", choices=("scan", "network"), help="leave out the other table")
+    data.add_argument(
         "--levels", metavar="VARIANT", help="all scans of a network (nano, xs, s, m), nothing else"
     )
-    command.add_argument(
+    data.add_argument(
         "--batches",
         nargs="+",
         type=_count,
@@ -283,12 +279,12 @@ def _parser():
         metavar="N",
         help="batch sizes for --levels (default: 1)",
     )
-    command.add_argument("--csv", metavar="FILE", help="write the figures there as well")
-    command.add_argument("--plot", metavar="FILE", help="draw the engines' times (png, pdf, svg)")
-    command.add_argument("--force", action="store_true", help="replace an existing FILE")
+    data.add_argument("--csv", metavar="FILE", help="write the figures there as well")
+    data.add_argument("--plot", metavar="FILE", help="draw the engines' times (png, pdf, svg)")
+    data.add_argument("--force", action="store_true", help="replace an existing FILE")
 
-    command = add("data", None, "fetch the paper's corpora, say which are here, compare them")
-    what = command.add_subparsers(dest="what", required=True, metavar="get|compare|status")
+    data = add("data", None, "fetch the paper's corpora, say which are here, compare them")
+    what = data.add_subparsers(dest="what", required=True, metavar="get|compare|status")
     get = what.add_parser("get", help="fetch a corpus: vb-demandex, dns2020 or ears-wham")
     get.add_argument("name", metavar="NAME", help="vb-demandex, dns2020 or ears-wham")
     get.add_argument(
@@ -350,7 +346,7 @@ def _complain(command, words, status=2):
 
 
 def _check(options):
-    from rwsa_tutorial.checks import environment
+    from .checks import environment
 
     return 1 if environment() else 0
 
@@ -358,9 +354,9 @@ def _check(options):
 def _enhance(options):
     from tqdm import tqdm
 
-    from rwsa_tutorial.audio import notes_to
-    from rwsa_tutorial.enhance import enhance_file
-    from rwsa_tutorial.features import SAMPLE_RATE
+    from .audio import notes_to
+    from .enhancement import enhance_file
+    from .features import SAMPLE_RATE
 
     def complain(words):
         with tqdm.external_write_mode():
@@ -408,8 +404,8 @@ def _in_words(error):
 
 
 def _evaluate(options):
-    from rwsa_tutorial.evaluation import table
-    from rwsa_tutorial.scoreboard import score_all
+    from .scores.evaluation import table
+    from .scores.many import score_all
 
     with contextlib.suppress(AttributeError):  # of what stands for a terminal, or of none
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no UTF-8
@@ -428,10 +424,10 @@ def _evaluate(options):
 
 def _tasks(options):
     """Each model on each corpus, and where the scores go."""
-    from rwsa_tutorial import load_corpus
-    from rwsa_tutorial.evaluation import as_pairs, pair_folders
-    from rwsa_tutorial.paths import short_name
-    from rwsa_tutorial.scoreboard import Task
+    from . import load_corpus
+    from .paths import short_name
+    from .scores.evaluation import as_pairs, pair_folders
+    from .scores.many import Task
 
     folders = [name for name in ("clean", "noisy") if getattr(options, name) is not None]
     if len(folders) != (0 if options.corpus else 2):
@@ -461,13 +457,13 @@ def _tasks(options):
 
 
 def _train(options):
-    from rwsa_tutorial.training import command
+    from .commands import train
 
-    return command.run(options)
+    return train.run(options)
 
 
 def _sweep(options):
-    from rwsa_tutorial.training import sweep
+    from .training import sweep
 
     csv = _new_file(options.csv, options.force)
     plan = sweep.Plan.read(options.plan)
@@ -481,7 +477,7 @@ def _sweep(options):
 
 
 def _bench(options):
-    from rwsa_tutorial import bench, machine
+    from . import bench, machine
 
     if options.plot and (options.levels or options.only == "network"):
         raise ValueError("--plot draws the engines on one shape: leave out --levels or --only.")
@@ -508,8 +504,8 @@ def _bench(options):
         bench.write_csv(csv, done, machine.describe(options.threads))
         print(f"\nWritten to {csv}.")
     if plot:
-        from rwsa_tutorial.paths import whole_file
-        from rwsa_tutorial.plotting import scan_times
+        from .paths import whole_file
+        from .plotting import scan_times
 
         fig, _ = scan_times([row for row in done if row["table"] == "scan"])
         with whole_file(plot) as part:
@@ -519,12 +515,12 @@ def _bench(options):
 
 
 def _data_get(options):
-    from rwsa_tutorial.corpora import command
+    from .commands import data
 
     more = {key: value for key in ("splits", "recipe") if (value := getattr(options, key))}
     if more and options.name != "ears-wham":
         raise ValueError(f"--{' and --'.join(more)} is for ears-wham alone.")
-    command.get(
+    data.get(
         options.name,
         to=options.to,
         given=options.given,
@@ -536,13 +532,13 @@ def _data_get(options):
 
 
 def _data_compare(options):
-    from rwsa_tutorial import load_corpus
-    from rwsa_tutorial.corpora import comparing
+    from . import load_corpus
+    from .commands import data
 
     csv = options.csv and _new_file(options.csv, options.force)
     plot = options.plot and _new_figure(options.plot, options.force)
     corpora = [load_corpus(name) for name in options.names]
-    comparing.run(corpora, csv, plot, options.split, options.limit)
+    data.compare(corpora, csv, plot, options.split, options.limit)
     for words, path in (("Written to", csv), ("Drawn in", plot)):
         if path:
             print(f"{words} {path}.")
@@ -550,9 +546,9 @@ def _data_compare(options):
 
 
 def _data_status(options):
-    from rwsa_tutorial.corpora import command
+    from .commands import data
 
-    print(command.status(options.to))
+    print(data.status(options.to))
     return 0
 
 
@@ -578,7 +574,7 @@ def load_model(name):
     """The shipped network of that name, or the one in a weights file; on CUDA if there is one."""
     import torch
 
-    from rwsa_tutorial.weights import find_weights
+    from .weights import find_weights
 
     return find_weights(name).to("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -598,7 +594,7 @@ def plan_enhancement(inputs, output, force=False):
     Raises:
         ValueError: in words: `output` does not fit the inputs, or two results would have one name.
     """
-    from rwsa_tutorial.audio import UNREADABLE, WRITABLE, how_to_convert
+    from .audio import UNREADABLE, WRITABLE, how_to_convert
 
     if "-" in (*inputs, str(output)):
         raise ValueError("- is no file: enhance needs files, because it reads each of them twice.")
@@ -640,15 +636,15 @@ def plan_enhancement(inputs, output, force=False):
 
 def _result(path):
     """The path, or one that ends in .wav where the file type can be read but not written."""
-    from rwsa_tutorial.audio import WRITABLE
+    from .audio import WRITABLE
 
     return path if path.suffix.lower() in WRITABLE else path.with_suffix(".wav")
 
 
 def _find(text, output):
     """What one input means: list of (path, name below the output folder), and of problems."""
-    from rwsa_tutorial.audio import EXTENSIONS, UNREADABLE
-    from rwsa_tutorial.corpora.pairs import recordings
+    from .audio import EXTENSIONS, UNREADABLE
+    from .corpora.pairs import recordings
 
     path, problems = Path(text), []
     if path.is_file():

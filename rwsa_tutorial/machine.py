@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 # modules that a fresh process finds loaded, where the system can start one from a bare copy
-_PRELOADED = ["rwsa_tutorial.bench", "rwsa_tutorial.enhance", "rwsa_tutorial.compiled.mixer"]
+_PRELOADED = ["rwsa_tutorial.bench", "rwsa_tutorial.enhancement", "rwsa_tutorial.compiled.mixer"]
 
 
 def describe(threads=None):

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from matplotlib.patches import FancyBboxPatch
 
-from .corpora.measures import MODULATIONS, THIRD_OCTAVES, modulation, spectrum
+from .domains.measures import MODULATIONS, THIRD_OCTAVES, modulation, spectrum
 from .features import COMPRESSION, HOP, N_FFT, SAMPLE_RATE
 from .machine import duration
 

@@ -1,8 +1,9 @@
-"""CSV files: whole or not there at all, and safe to open in a spreadsheet.
+"""Tables as aligned text, as Markdown, and as CSV files.
 
-A spreadsheet takes a cell that begins with = + - or @ for a formula and may run it, and a file may
-be called so. Such text gets an apostrophe in front, which `read` takes off again; text that has
-apostrophes there already gets one more. Numbers stay as they are.
+A CSV file is whole or not there at all, and safe to open in a spreadsheet, which takes a cell that
+begins with = + - or @ for a formula and may run it: a file may be called so. Such text gets an
+apostrophe in front, which `read` takes off again; text that has apostrophes there already gets one
+more. Numbers stay as they are.
 """
 
 import csv
@@ -50,3 +51,27 @@ def guarded(value):
 def plain(text):
     """The text that `guarded` was given."""
     return text[1:] if text[:1] == "'" and FORMULA.match(text) else text
+
+
+def aligned(lines, left=1):
+    """Rows of cells as text in columns, the first `left` flush left, the others flush right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    texts = (
+        "  ".join(
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    )
+    return "\n".join(text.rstrip() for text in texts)
+
+
+def markdown(lines):
+    """Rows of cells, the first of them the heads, as a table of Markdown that is text too."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    texts = [
+        "| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |"
+        for line in lines
+    ]
+    texts.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(texts)

@@ -14,7 +14,7 @@ from contextlib import redirect_stdout
 import matplotlib.pyplot as plt
 import nbformat
 
-from rwsa_tutorial.notebooks import notebooks_in
+from rwsa_tutorial.making.notebooks import notebooks_in
 
 
 class Lesson:

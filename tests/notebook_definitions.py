@@ -185,11 +185,13 @@ ATTENTION = "rwsa_tutorial.layers.attention"
 BLOCK = "rwsa_tutorial.layers.mambattention"
 CODEC, EMBEDDING = "rwsa_tutorial.layers.codec", "rwsa_tutorial.layers.patch_embedding"
 RESAMPLE, MODEL = "rwsa_tutorial.layers.resample", "rwsa_tutorial.model"
-LOSSES, METRICS = "rwsa_tutorial.losses", "rwsa_tutorial.metrics"
-DISCRIMINATOR, BOOTSTRAP = "rwsa_tutorial.discriminator", "rwsa_tutorial.bootstrap"
+LOSSES, METRICS = "rwsa_tutorial.losses", "rwsa_tutorial.scores.metrics"
+DISCRIMINATOR, BOOTSTRAP = "rwsa_tutorial.discriminator", "rwsa_tutorial.scores.bootstrap"
 
 DEFINITIONS = (
-    Definition("_template.ipynb", "si_sdr", "rwsa_tutorial.metrics:si_sdr", two_arrays(4000)),
+    Definition(
+        "_template.ipynb", "si_sdr", "rwsa_tutorial.scores.metrics:si_sdr", two_arrays(4000)
+    ),
     Definition(LESSON_01, "gain", "rwsa_tutorial.features:gain", wave(3, 1000)),
     Definition(LESSON_01, "analyse", "rwsa_tutorial.features:analyse", long_wave, view=on_circle),
     Definition(LESSON_01, "synthesise", "rwsa_tutorial.features:synthesise", pictures),

@@ -13,7 +13,7 @@ from types import CodeType
 
 import nbformat
 
-from rwsa_tutorial.notebooks import WIDGET_VIEW, notebooks_in
+from rwsa_tutorial.making.notebooks import WIDGET_VIEW, notebooks_in
 
 SIZE_LIMIT = 1_000_000  # bytes; GitHub shows larger notebooks slowly or not at all
 SECTIONS = (  # a heading that starts with these words, in any level, in this order

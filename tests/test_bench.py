@@ -260,7 +260,7 @@ def test_the_network_is_measured_on_the_engine_that_is_asked_for(monkeypatch, no
     tiny = ModelConfig(channels=4, blocks=1, **small)
     monkeypatch.setattr(bench, "build_model", lambda variant: build_model(tiny))
     monkeypatch.setattr(bench, "TRAINING_SAMPLES", 4800)
-    enhance = importlib.import_module("rwsa_tutorial.enhance")  # the function hides the module
+    enhance = importlib.import_module("rwsa_tutorial.enhancement")  # the function hides the module
     whole = enhance.enhance
     monkeypatch.setattr(
         enhance,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rwsa_tutorial.bootstrap import gains, interval, resampled_means
+from rwsa_tutorial.scores.bootstrap import gains, interval, resampled_means
 
 
 def rows(**scores):

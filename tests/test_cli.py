@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from rwsa_tutorial import audio, checks, cli
-from rwsa_tutorial.evaluation import read_csv
+from rwsa_tutorial.scores.evaluation import read_csv
 
 
 def halving(mag, phase):

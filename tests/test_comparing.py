@@ -13,8 +13,10 @@ import pytest
 import scipy.linalg
 
 from rwsa_tutorial import audio, plotting
-from rwsa_tutorial.corpora import comparing, distance, measures, noise_figure
+from rwsa_tutorial.commands import data
 from rwsa_tutorial.corpora.corpus import Corpus, Pair
+from rwsa_tutorial.domains import comparing, distance, measures
+from rwsa_tutorial.making import likeness
 from rwsa_tutorial.paths import data_path
 
 RATE = 16_000
@@ -363,7 +365,7 @@ def test_missing_values_are_said_and_left_out(tmp_path):
 def test_run_prints_tables_and_writes_rows_and_figure(compared, tmp_path, capsys):
     corpora, _, _ = compared
     files = tmp_path / "rows.csv", tmp_path / "figure.png"
-    comparing.run(corpora, *files, limit=2, progress=False, draws=20)
+    data.compare(corpora, *files, limit=2, progress=False, draws=20)
     text = capsys.readouterr().out
     header, split, pairs, *_ = text.splitlines()
     assert header.split() == ["low", "high"] and split.split() == ["split", "test", "test"]
@@ -414,7 +416,7 @@ def test_noises_are_drawn_against_the_others_range(tmp_path, capsys):
         for name, wave in waves.items():
             audio.write(folder / f"{name}.flac", 0.5 * wave / np.abs(wave).max(), RATE)
     wishes = ["--ours", str(tmp_path / "mini"), "--out", str(tmp_path / "noises.png")]
-    noise_figure.main([*wishes, "--recorded", str(recorded)])
+    likeness.main([*wishes, "--recorded", str(recorded)])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines[1:]] == [
         ["ours", "hiss"],
@@ -425,12 +427,12 @@ def test_noises_are_drawn_against_the_others_range(tmp_path, capsys):
     ]
     assert (tmp_path / "noises.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(SystemExit) as stop:
-        noise_figure.main([*wishes, "--recorded", str(tmp_path / "absent")])
+        likeness.main([*wishes, "--recorded", str(tmp_path / "absent")])
     assert stop.value.code == 2
     assert "absent holds no noise" in capsys.readouterr().err
     audio.write(recorded / "blip.flac", white(1) / 10, RATE)
     with pytest.raises(SystemExit):
-        noise_figure.main([*wishes, "--recorded", str(recorded)])
+        likeness.main([*wishes, "--recorded", str(recorded)])
     assert "blip.flac is silent or under 4 s" in capsys.readouterr().err
 
     named = [("hiss", white(4, 0)), ("hiss", white(4, 1)), ("rumble", rumble(4, 0))]

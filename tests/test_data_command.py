@@ -15,8 +15,9 @@ import soundfile
 from file_server import Served, serving, zipped
 
 from rwsa_tutorial import cli
-from rwsa_tutorial.corpora import KNOWN, dns2020, fetching, load_corpus, vb_demandex
-from rwsa_tutorial.corpora.sources import Sources
+from rwsa_tutorial.corpora import KNOWN, load_corpus
+from rwsa_tutorial.corpora.paper import dns2020, fetching, vb_demandex
+from rwsa_tutorial.corpora.paper.sources import Sources
 
 API = "/api/datasets/NikolaiKyhne/VB-DemandEx/tree/main"
 FILES = "/datasets/NikolaiKyhne/VB-DemandEx/resolve/main"

@@ -9,10 +9,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from rwsa_tutorial import audio
-from rwsa_tutorial.corpora import datasets
 from rwsa_tutorial.corpora.corpus import Clip, Pair, Recipe
-from rwsa_tutorial.corpora.datasets import Mixtures, Segments, throughput
 from rwsa_tutorial.corpora.mixing import loudness, mix
+from rwsa_tutorial.training import datasets
+from rwsa_tutorial.training.datasets import Mixtures, Segments, throughput
 
 RATE = 16_000
 SAMPLES = 4_000

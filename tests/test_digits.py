@@ -8,8 +8,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from rwsa_tutorial import digits
-from rwsa_tutorial.metrics import shown
+from rwsa_tutorial.making import digits
+from rwsa_tutorial.scores.metrics import shown
 
 BAD = Path(__file__).parent / "bad_notebooks"
 AVX2_VARIABLES = {"ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS"}

@@ -14,9 +14,10 @@ import soundfile
 from file_server import serving, zipped
 
 from rwsa_tutorial import audio, cli
-from rwsa_tutorial.corpora import ears_mixing, ears_wham, fetching, load_corpus
-from rwsa_tutorial.corpora.ears_mixing import RATE, Noise, Take
-from rwsa_tutorial.corpora.sources import Sources
+from rwsa_tutorial.corpora import load_corpus
+from rwsa_tutorial.corpora.paper import ears_mixing, ears_wham, fetching
+from rwsa_tutorial.corpora.paper.ears_mixing import RATE, Noise, Take
+from rwsa_tutorial.corpora.paper.sources import Sources
 
 STYLES = ("emo_anger_sentences", "rainbow_01_fast")
 FREE = "freeform_speech_01"

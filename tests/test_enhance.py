@@ -12,7 +12,7 @@ from torch import nn
 import rwsa_tutorial as rt
 from rwsa_tutorial import audio
 from rwsa_tutorial.corpora.mixing import mix
-from rwsa_tutorial.enhance import (
+from rwsa_tutorial.enhancement import (
     SEGMENT_SECONDS,
     STEP,
     enhance_file,
@@ -20,8 +20,8 @@ from rwsa_tutorial.enhance import (
     find_stretches,
     plan_segments,
 )
-from rwsa_tutorial.metrics import si_sdr
 from rwsa_tutorial.paths import data_path
+from rwsa_tutorial.scores.metrics import si_sdr
 
 
 def identity(mag, phase):

@@ -10,7 +10,14 @@ import pytest
 import rwsa_tutorial as rt
 from rwsa_tutorial import audio
 from rwsa_tutorial.corpora.corpus import Pair, Recipe
-from rwsa_tutorial.evaluation import evaluate, pair_folders, read_csv, summary, table, write_csv
+from rwsa_tutorial.scores.evaluation import (
+    evaluate,
+    pair_folders,
+    read_csv,
+    summary,
+    table,
+    write_csv,
+)
 
 CHEAP = ("ssnr", "estoi", "si_sdr")
 

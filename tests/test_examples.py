@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from rwsa_tutorial.corpora import noises, render_examples, rendered
+from rwsa_tutorial.making import examples, noises, spoken
 from rwsa_tutorial.paths import data_path
 
 FOLDER = data_path("examples")
@@ -25,11 +25,11 @@ def test_index_and_files_name_each_other():
     assert 4 <= len(PAIRS) == len(INDEX["pairs"])
     for kind in ("clean", "noisy"):
         assert sorted(path.stem for path in (FOLDER / kind).iterdir()) == sorted(PAIRS)
-    assert [pair["name"] for pair in INDEX["pairs"]] == [e.name for e in render_examples.EXAMPLES]
+    assert [pair["name"] for pair in INDEX["pairs"]] == [e.name for e in examples.EXAMPLES]
 
 
 def test_index_says_what_the_recipe_says():
-    for example in render_examples.EXAMPLES:
+    for example in examples.EXAMPLES:
         pair = PAIRS[example.name]
         for key in ("voice", "language", "text", "noise", "snr_db", "seed"):
             assert pair[key] == getattr(example, key), (example.name, key)
@@ -64,15 +64,15 @@ def test_levels_are_healthy(name):
 def test_noise_can_be_made_again_from_its_seed(name):
     pair, clean, noisy = PAIRS[name], read("clean", name), read("noisy", name)
     rng = np.random.default_rng(pair["seed"])
-    made = render_examples.background(pair["noise"], len(clean), None, rng)
+    made = examples.background(pair["noise"], len(clean), None, rng)
     got = noises.unit(noisy - clean)
     # What is left is the rounding of two files to 16 bit.
     assert np.sqrt(np.mean((got - made) ** 2)) < 2e-3
 
 
 def test_no_voice_of_the_examples_is_a_training_voice():
-    assert {pair["voice"] for pair in PAIRS.values()} <= set(rendered.EXAMPLE_VOICES)
-    assert not set(render_examples.TALKERS) & set(rendered.EXAMPLE_VOICES)
+    assert {pair["voice"] for pair in PAIRS.values()} <= set(spoken.EXAMPLE_VOICES)
+    assert not set(examples.TALKERS) & set(spoken.EXAMPLE_VOICES)
 
 
 def test_a_mixture_that_would_clip_is_refused():
@@ -80,12 +80,12 @@ def test_a_mixture_that_would_clip_is_refused():
     speech, click = rng.standard_normal(16000), np.zeros(16000)
     click[500] = 1.0
     with pytest.raises(ValueError, match="would clip at 0.0 dB"):
-        render_examples.mix_pair(speech, click, 0.0)
+        examples.mix_pair(speech, click, 0.0)
 
 
 def test_unknown_noise_is_refused_in_words():
     with pytest.raises(ValueError, match="there is no noise 'jungle'.*cafe"):
-        render_examples.background("jungle", 100, None, np.random.default_rng(0))
+        examples.background("jungle", 100, None, np.random.default_rng(0))
 
 
 def test_licence_is_named_and_the_folder_is_small():

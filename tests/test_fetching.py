@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from file_server import Served, serving
 
-from rwsa_tutorial.corpora import fetching, sources
+from rwsa_tutorial.corpora.paper import fetching, sources
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 SHA256 = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"

@@ -10,7 +10,7 @@ import torch
 import rwsa_tutorial as rt
 from rwsa_tutorial import losses
 from rwsa_tutorial.features import analyse, synthesise
-from rwsa_tutorial.metrics import si_sdr
+from rwsa_tutorial.scores.metrics import si_sdr
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ from fuzzing import some
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rwsa_tutorial import audio, metrics
-from rwsa_tutorial.scoring import Scorer
+from rwsa_tutorial import audio
+from rwsa_tutorial.scores import metrics
+from rwsa_tutorial.training.scorer import Scorer
 
 EVAL = Path(os.environ.get("RWSA_EVAL") or Path(__file__).resolve().parents[2] / "shared" / "eval")
 # set -> mean PESQ, SSNR, ESTOI, SI-SDR of its noisy recordings

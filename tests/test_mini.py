@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from rwsa_tutorial.corpora import comparing, distance, load_corpus, mini, rendered
+from rwsa_tutorial.corpora import load_corpus, mini
 from rwsa_tutorial.corpora.mixing import loudness
-from rwsa_tutorial.corpora.render import __main__ as render
-from rwsa_tutorial.corpora.render import noise, plan, speech
+from rwsa_tutorial.domains import comparing, distance
+from rwsa_tutorial.making.mini import __main__ as render
+from rwsa_tutorial.making.mini import backgrounds, plan, speech
+from rwsa_tutorial.making.spoken import held_out
 from rwsa_tutorial.paths import data_path
 
 FOLDER = data_path("mini")
@@ -194,13 +196,13 @@ def test_a_manifest_is_written_again_as_it_is(tmp_path):
 def test_all_noises_of_the_plan_can_be_made():
     for about in plan.PLANS.values():
         for split in about.splits.values():
-            assert set(split.noises) <= set(noise.KINDS)
-            assert split.talkers or not set(split.noises) & set(noise.WITH_VOICES)
+            assert set(split.noises) <= set(backgrounds.KINDS)
+            assert split.talkers or not set(split.noises) & set(backgrounds.WITH_VOICES)
 
 
 def test_training_speech_leaves_out_every_voice_that_is_scored():
     scored = {v for key, part in PARTS.items() if key[1] != "train" for v in voices(part)}
-    kept = {f"kokoro:{name}" for name in rendered.held_out()}
+    kept = {f"kokoro:{name}" for name in held_out()}
     assert {v for v in scored if v.startswith("kokoro:")} <= kept
     assert not kept & {x["voice"] for x in PARTS["mini-vb", "train"]["speech"]}
 

@@ -25,7 +25,7 @@ from PIL import Image
 
 import rwsa_tutorial as rt
 from rwsa_tutorial import plotting
-from rwsa_tutorial.notebooks import (
+from rwsa_tutorial.making.notebooks import (
     WIDGET_VIEW,
     WIDGET_WORDS,
     notebooks_in,
@@ -261,7 +261,7 @@ def test_running_stores_outputs_that_the_gates_accept_and_repeat(tmp_path):
 
 
 def test_a_notebook_that_fails_is_left_as_it_was(tmp_path, capsys):
-    from rwsa_tutorial.notebooks import main
+    from rwsa_tutorial.making.notebooks import main
 
     path = write_notebook(tmp_path / "nn.ipynb", "print('reached')", "1 / 0")
     before = path.read_bytes()

@@ -5,7 +5,7 @@ import pytest
 
 from rwsa_tutorial import audio
 from rwsa_tutorial.corpora.pairs import clips, pairs
-from rwsa_tutorial.evaluation import pair_folders
+from rwsa_tutorial.scores.evaluation import pair_folders
 
 RATE = 16_000
 

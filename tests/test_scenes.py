@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from rwsa_tutorial.corpora import noises, rooms, scenes
+from rwsa_tutorial.corpora import rooms
+from rwsa_tutorial.making import noises, scenes
 
 KINDS = {
     name: getattr(scenes, name)

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 import rwsa_tutorial as rt
-from rwsa_tutorial import audio, digests, scoreboard
+from rwsa_tutorial import audio
 from rwsa_tutorial.corpora.corpus import Pair, Recipe
-from rwsa_tutorial.evaluation import evaluate, read_csv
-from rwsa_tutorial.scoreboard import Task, score_all
-from rwsa_tutorial.scoring import Scorer
+from rwsa_tutorial.scores import digests, many
+from rwsa_tutorial.scores.evaluation import evaluate, read_csv
+from rwsa_tutorial.scores.many import Task, score_all
+from rwsa_tutorial.training.scorer import Scorer
 
 CHEAP = ("ssnr", "si_sdr")
 
@@ -79,7 +80,7 @@ def test_what_is_scored_is_not_scored_again(tmp_path, pairs, monkeypatch):
             raise KeyboardInterrupt
         return evaluate(some, *more, **words)
 
-    monkeypatch.setattr(scoreboard, "evaluate", until_the_third)
+    monkeypatch.setattr(many, "evaluate", until_the_third)
     with pytest.raises(KeyboardInterrupt):
         score_all(tasks(tmp_path / "out", pairs), progress=False)
     (part,) = (tmp_path / "out").iterdir()
@@ -97,7 +98,7 @@ def keep(task, **changes):
     noisy = {"file": pair.name, "signal": "noisy"} | dict.fromkeys(CHEAP, 99.0)
     noisy |= {"recordings": recordings, "network": None}
     rows = [noisy, noisy | {"signal": "enhanced", "network": task.network}]
-    scoreboard._Kept(task).add(pair.name, [row | changes for row in rows])
+    many._Kept(task).add(pair.name, [row | changes for row in rows])
 
 
 def first_score(task):
@@ -147,9 +148,9 @@ def test_what_is_garbled_in_the_kept_rows_is_scored_again(tmp_path, pairs, line)
     (path,) = tmp_path.glob(".*.scored")
     good = path.read_text()
     path.write_bytes((line + "\n" + good).encode("latin-1"))
-    assert scoreboard._Kept(task).rows["a"][0]["ssnr"] == 99.0  # the good line is still one
+    assert many._Kept(task).rows["a"][0]["ssnr"] == 99.0  # the good line is still one
     path.write_bytes((good + line + "\n").encode("latin-1"))
-    assert set(scoreboard._Kept(task).rows) <= {"a"}
+    assert set(many._Kept(task).rows) <= {"a"}
     path.write_bytes(line.encode("latin-1"))  # cut short
     assert first_score(task) < 50
     keep(task, ssnr="99")
@@ -163,18 +164,18 @@ def test_kept_rows_without_pesq_are_scored_again_once_it_is_installed(tmp_path, 
     monkeypatch.setitem(sys.modules, "pesq", None)
     (rows,), _ = score_all([task], progress=False)
     recordings = digests.of_pairs(task.pairs)
-    assert rows[0]["pesq"] is None and scoreboard.is_done(task, recordings)
-    scoreboard._Kept(task).add("a", rows)
-    assert scoreboard._Kept(task).rows == {"a": rows}
+    assert rows[0]["pesq"] is None and many.is_done(task, recordings)
+    many._Kept(task).add("a", rows)
+    assert many._Kept(task).rows == {"a": rows}
     monkeypatch.undo()
-    assert scoreboard._Kept(task).rows == {} and not scoreboard.is_done(task, recordings)
+    assert many._Kept(task).rows == {} and not many.is_done(task, recordings)
 
 
 def test_scores_are_done_only_if_they_are_of_what_is_there(tmp_path, pairs):
     task = Task(tmp_path / "out.csv", "mine", Louder(1.5), pairs[:2], CHEAP)
 
     def done(task):
-        return scoreboard.is_done(task, digests.of_pairs(task.pairs))
+        return many.is_done(task, digests.of_pairs(task.pairs))
 
     assert not done(task)
     score_all([task], progress=False)

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from rwsa_tutorial import digests, load_corpus, load_pretrained
+from rwsa_tutorial import load_corpus, load_pretrained
 from rwsa_tutorial.corpora.pairs import evenly
-from rwsa_tutorial.evaluation import as_pairs, pair_folders, read_csv, summary
-from rwsa_tutorial.metrics import METRICS
 from rwsa_tutorial.paths import data_path
+from rwsa_tutorial.scores import digests
+from rwsa_tutorial.scores.evaluation import as_pairs, pair_folders, read_csv, summary
+from rwsa_tutorial.scores.metrics import METRICS
 from rwsa_tutorial.training import Config
 from rwsa_tutorial.training.sweep import Plan, read_results
 

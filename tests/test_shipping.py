@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import rwsa_tutorial as rt
-from rwsa_tutorial import audio, shipping
+from rwsa_tutorial import audio
+from rwsa_tutorial.making import shipping
 from rwsa_tutorial.training import Config, RunFolder
 
 

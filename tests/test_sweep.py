@@ -12,9 +12,9 @@ from small_runs import NETWORK, SMALL, pairs_of_a_second
 
 from rwsa_tutorial import audio, cli
 from rwsa_tutorial.corpora import load_corpus
-from rwsa_tutorial.evaluation import evaluate, pair_folders, summary
 from rwsa_tutorial.inside import without
 from rwsa_tutorial.model import count_parameters
+from rwsa_tutorial.scores.evaluation import evaluate, pair_folders, summary
 from rwsa_tutorial.training import Config, train
 from rwsa_tutorial.training import sweep as module
 from rwsa_tutorial.training.sweep import Plan, keep_examples, read_results, sweep, table

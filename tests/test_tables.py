@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rwsa_tutorial import bench, tables
-from rwsa_tutorial.corpora import comparing
-from rwsa_tutorial.evaluation import read_csv, write_csv
+from rwsa_tutorial.domains import comparing
+from rwsa_tutorial.scores.evaluation import read_csv, write_csv
 from rwsa_tutorial.training.sweep import read_results, write_results
 
 EVIL = ["=1+1", "+1", "-1", "@sum", "\t=1", "'=1", "''@", "-", "=cmd|' /C calc'!A0"]

@@ -16,11 +16,20 @@ import yaml
 from small_runs import EXAMPLES, NETWORK, SMALL, pairs_of_a_second, quick
 
 import rwsa_tutorial as rt
-from rwsa_tutorial import audio, cli, losses, plotting, scoring
-from rwsa_tutorial.corpora.packing import sounds
-from rwsa_tutorial.metrics import pesq
-from rwsa_tutorial.training import Config, NotFinite, RunFolder, folder, overfit, train, trainer
+from rwsa_tutorial import audio, cli, losses, plotting
+from rwsa_tutorial.corpora.packed import sounds
+from rwsa_tutorial.scores.metrics import pesq
+from rwsa_tutorial.training import (
+    Config,
+    NotFinite,
+    RunFolder,
+    folder,
+    overfit,
+    train,
+    trainer,
+)
 from rwsa_tutorial.training.data import check_data, corpus_of, examples, validation_pairs
+from rwsa_tutorial.training.scorer import Scorer
 
 RATE = 16_000
 
@@ -458,7 +467,7 @@ def test_the_discriminator_learns_from_pesq_and_a_failed_one_is_left_out(
 
 def test_pesq_in_another_process_is_pesq():
     clean, noisy = (audio.read(EXAMPLES / kind / "fan.flac")[0] for kind in ("clean", "noisy"))
-    with scoring.Scorer(1) as scorer:
+    with Scorer(1) as scorer:
         waves = [(3 * clean, 3 * noisy), (clean, np.zeros_like(clean)), (clean, noisy * np.nan)]
         futures = [scorer.submit(*pair) for pair in waves]
         found = scorer.results(futures)
@@ -516,7 +525,7 @@ def test_without_shared_memory_the_error_says_what_for(
 
 
 def test_a_scoring_process_that_ends_is_told_in_words():
-    with scoring.Scorer(1) as scorer:
+    with Scorer(1) as scorer:
         future = scorer._pool.submit(os._exit, 1)
         with pytest.raises(ValueError, match="ended by itself.*if __name__ =="):
             scorer.results([future])

@@ -10,7 +10,7 @@ import zipfile
 
 import pytest
 
-from rwsa_tutorial.corpora import fetching, unpacking
+from rwsa_tutorial.corpora.paper import fetching, unpacking
 
 FILES = {"top/a.wav": b"aaa", "top/deep/b.wav": b"bb" * 999, "top/c.txt": b""}
 

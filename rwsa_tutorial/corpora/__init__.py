@@ -8,9 +8,9 @@ KNOWN = {
     "mini-vb": "mini",
     "mini-dns": "mini",
     "mini-ears": "mini",
-    "vb-demandex": "vb_demandex",
-    "dns2020": "dns2020",
-    "ears-wham": "ears_wham",
+    "vb-demandex": "paper.vb_demandex",
+    "dns2020": "paper.dns2020",
+    "ears-wham": "paper.ears_wham",
 }
 
 
@@ -29,8 +29,7 @@ def load_corpus(name):
         FileNotFoundError: the corpus is not on this machine; says how to get it.
     """
     if name in KNOWN:
-        module = import_module(f"{__name__}.{KNOWN[name]}")
-        return module.load(name) if KNOWN[name] == "mini" else module.load()
+        return module_of(name).load(name) if KNOWN[name] == "mini" else module_of(name).load()
     from .pairs import pairs
 
     path = Path(name)
@@ -42,3 +41,8 @@ def load_corpus(name):
         f"there is no corpus {str(name)!r}; there are {', '.join(KNOWN)}; or give a folder that "
         "holds the folders clean and noisy, or a CSV file that lists pairs."
     )
+
+
+def module_of(name):
+    """The module that knows the corpus of this name, one of `KNOWN`."""
+    return import_module(f"{__name__}.{KNOWN[name]}")

@@ -42,7 +42,7 @@ class Config:
     network: dict[str, int] = field(default_factory=dict)  # more of ModelConfig, such as levels: 2
     start: str = ""  # weights to begin with: a file, or a name in data/weights; empty: from chance
 
-    # what it hears: a corpus by name, a folder packed by `rwsa_tutorial.corpora.recorded`,
+    # what it hears: a corpus by name, a folder packed by `rwsa_tutorial.making.recorded`,
     # {speech: DIR, noise: DIR} to be mixed, or {clean: DIR, noisy: DIR} of ready pairs
     data: str | dict[str, str] = "mini-vb"
     mix_anew: bool = True  # false: only the ready pairs of a corpus that could be mixed anew

@@ -7,11 +7,11 @@ from tqdm.auto import tqdm
 
 from ..corpora import load_corpus
 from ..corpora.corpus import Clip, Corpus, Pair, Recipe, read_part
-from ..corpora.datasets import Mixtures, Segments
-from ..corpora.packing import sounds
+from ..corpora.packed import sounds
 from ..corpora.pairs import clips, evenly, pairs
 from ..corpora.rooms import with_dry
 from ..features import SAMPLE_RATE
+from .datasets import Mixtures, Segments
 
 LISTED = 5  # files that an error names
 HELD_OUT = 20  # every so many-th file of a plain folder is for validation

@@ -21,15 +21,16 @@ import torch
 import yaml
 from tqdm.auto import tqdm
 
-from .. import digests, inside, tables
+from .. import inside, tables
 from ..corpora import load_corpus
 from ..corpora.pairs import evenly
-from ..evaluation import pesq_note, read_csv, summary
-from ..metrics import METRICS, shown
 from ..model import count_parameters
 from ..paths import short_name, whole_file
 from ..processes import ENDED, end_with_parent
-from ..scoreboard import Task, is_done, score_all
+from ..scores import digests
+from ..scores.evaluation import pesq_note, read_csv, summary
+from ..scores.many import Task, is_done, score_all
+from ..scores.metrics import METRICS, shown
 from ..weights import load_weights
 from .config import Config, differences
 from .folder import HARMLESS, RunFolder

@@ -24,16 +24,16 @@ from tqdm import tqdm
 
 from .. import audio
 from ..discriminator import MetricDiscriminator, discriminator_loss, quality
-from ..enhance import enhance
+from ..enhancement import enhance
 from ..features import SAMPLE_RATE, analyse, synthesise
 from ..losses import WEIGHTS, enhancement_losses, metric_loss, total
-from ..metrics import shown, si_sdr
 from ..model import count_parameters
 from ..paths import whole_file
-from ..scoring import Scorer
+from ..scores.metrics import shown, si_sdr
 from ..weights import find_weights, weights_file
 from .data import check_data, corpus_of, examples, validation_pairs
 from .folder import LOGS, Damaged, NotFinite, RunFolder
+from .scorer import Scorer
 from .state import restore, state_of
 from .stopping import Stopping
 

@@ -1,0 +1,56 @@
+"""What a score was made from, as a digest: of what files hold, not of how they are called."""
+
+import hashlib
+import json
+
+import torch
+
+from ..corpora.corpus import Recipe
+
+LENGTH = 16  # hexadecimal digits; 2^32 things would have to be told apart before two are alike
+
+
+def of_pairs(pairs):
+    """Digests of these `corpora.corpus.Pair`s: what their files hold, and how they are mixed.
+
+    Returns:
+        dict: name of the pair -> digest; None where a file cannot be read.
+    """
+    files = {}
+
+    def of_file(path):
+        if path not in files:
+            with open(path, "rb") as file:
+                files[path] = hashlib.file_digest(file, "sha256").hexdigest()
+        return files[path]
+
+    found = {}
+    for pair in pairs:
+        try:
+            mixed = isinstance(pair.noisy, Recipe)
+            noisy = of_file(pair.noisy.noise if mixed else pair.noisy)
+            recipe = [pair.noisy.start, pair.noisy.snr_db, pair.noisy.ratio] if mixed else None
+            found[pair.name] = of_value([of_file(pair.clean), noisy, recipe])
+        except OSError:
+            found[pair.name] = None
+    return found
+
+
+def of_network(model):
+    """The digest of a network's weights, by name, and of its configuration."""
+    digest = hashlib.sha256(repr(getattr(model, "config", None)).encode())
+    for name, value in model.state_dict().items():
+        value = value.detach().cpu().contiguous()
+        digest.update(repr((name, value.dtype, tuple(value.shape))).encode())
+        digest.update(value.flatten().view(torch.uint8).numpy())
+    return _text(digest)
+
+
+def of_value(value):
+    """The digest of what JSON can hold, such as settings; dicts whatever their order."""
+    return _text(hashlib.sha256(json.dumps(value, sort_keys=True).encode()))
+
+
+def _text(digest):
+    # the word keeps a spreadsheet from taking digits for a number
+    return "sha256:" + digest.hexdigest()[:LENGTH]
