@@ -17,6 +17,7 @@ from rwsa_tutorial import VARIANTS, ModelConfig, bench, build_model, cli, machin
 from rwsa_tutorial.features import BINS, HOP, SAMPLE_RATE
 from rwsa_tutorial.layers.mamba import MambaMixer
 from rwsa_tutorial.model import count_parameters
+from rwsa_tutorial.scan.around import step_size
 
 DEFAULT = {"batch": 128, "channels": 64, "length": 256, "states": 16}
 SMALL = ["--batch", "3", "--channels", "4", "--length", "9", "--states", "2", "--rounds", "2"]
@@ -58,7 +59,7 @@ def test_inputs_have_the_scan_s_shapes_and_the_steps_that_are_promised():
     assert shapes["B"] == shapes["C"] == (3, 2, 500)
     assert (shapes["A"], shapes["D"], shapes["delta_bias"]) == ((4, 2), (4,), (4,))
     assert all(x.is_contiguous() and x.dtype == torch.float32 for x in inputs.tensors.values())
-    step = scan.step_size(inputs.tensors["delta"], inputs.tensors["delta_bias"], True)
+    step = step_size(inputs.tensors["delta"], inputs.tensors["delta_bias"], True)
     assert 0.99e-3 < step.min() < 2e-3 and 4.9 < step.max() < 5.01
 
 

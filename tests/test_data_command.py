@@ -146,7 +146,7 @@ def test_room_for_everything_is_asked_for_first(site, archives, home, monkeypatc
 
 RUN = """
 import sys, time
-from rwsa_tutorial.corpora import unpacking, vb_demandex
+from rwsa_tutorial.corpora.paper import unpacking, vb_demandex
 if sys.argv[3] == "stall":
     real, seen = unpacking._content, []
     def content(opened, entry):

@@ -2,7 +2,7 @@
 
     a[t] = bias + sum over k of weight[k] x[t - (K - 1) + k]        y[t] = a[t] sigmoid(a[t])
 
-One pass over memory; the adjoint keeps x alone. Vectors and chunks as in scan/cpu.py.
+One pass over memory; the adjoint keeps x alone. Vectors and chunks as in scan.py.
 """
 
 import numpy as np

@@ -7,8 +7,7 @@ The equations are those of layers/mamba.py, where the mixer is to be read.
 
 import torch
 
-from ..scan import cpu as scan
-from . import causal_conv, first_order
+from . import causal_conv, first_order, scan
 
 
 def _prepare(x, w_in, w_conv, b_conv, w_x, w_dt, N):

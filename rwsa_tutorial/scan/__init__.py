@@ -132,17 +132,3 @@ def selective_scan(
         kind = torch.promote_types(u.dtype, torch.float32)
         tensors = [x if x is None else x.to(kind) for x in tensors]
     return _engine(name).scan(*tensors, delta_softplus).to(u.dtype)
-
-
-def step_size(delta, delta_bias=None, delta_softplus=False):
-    """The step that is used: softplus(delta + delta_bias), each part if asked for. (B, D, L)."""
-    if delta_bias is not None:
-        delta = delta + delta_bias[:, None]
-    return torch.nn.functional.softplus(delta) if delta_softplus else delta
-
-
-def skip_and_gate(y, u, D=None, z=None):
-    """What follows the recurrence: y + D u, then times silu(z), each if asked for. (B, D, L)."""
-    if D is not None:
-        y = y + D[:, None] * u
-    return y if z is None else y * torch.nn.functional.silu(z)

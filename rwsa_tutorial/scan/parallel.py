@@ -9,7 +9,7 @@ cumulative products instead would lose every digit.
 import torch
 
 from ..compiled import plain
-from . import skip_and_gate, step_size
+from .around import skip_and_gate, step_size
 
 STATES = 2**19  # that are computed together on a CPU
 
