@@ -1,0 +1,1 @@
+"""The three corpora of the paper: fetched from their sources, checked, and built."""

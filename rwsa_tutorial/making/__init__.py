@@ -1,0 +1,1 @@
+"""What made the files in data/ and the outputs of the notebooks. Nothing else needs it."""
