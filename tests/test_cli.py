@@ -272,8 +272,8 @@ def test_no_terminal_and_no_encoding_ends_a_command(folder):
     """Standard error closed, output in cp1252, a name that is no UTF-8."""
     (folder / "in/bad.wav").rename(folder / "in/caf\udce9.wav")
     code = (
-        "import sys\nfrom rwsa_tutorial import cli\n"
-        "cli.load_model = lambda name: lambda mag, phase: (mag, phase, None)\n"
+        "import sys\nfrom rwsa_tutorial import cli\nfrom rwsa_tutorial.commands import enhance\n"
+        "enhance.load_model = lambda name: lambda mag, phase: (mag, phase, None)\n"
         "status = cli.main(sys.argv[1:])\nprint('\u2713', status)"
     )
     words = [sys.executable, "-c", code, "enhance", "in", "-o", "out"]

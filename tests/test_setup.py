@@ -84,7 +84,7 @@ def command_problems(text, makefile=MAKEFILE, project=PROJECT, environment=ENVIR
                     yield f"{line!r}: the Makefile has no such target or setting"
             case ["rwsa", *arguments]:
                 try:
-                    cli._parser().parse_args(arguments)
+                    cli.parser().parse_args(arguments)
                 except SystemExit:
                     yield f"{line!r}: the command line does not take this"
             case ["pip", "install", "-e", where]:

@@ -1,15 +1,97 @@
-"""What `rwsa data get`, `rwsa data status` and `rwsa data compare` do."""
+"""`rwsa data`: fetch the paper's corpora, say which are here, compare them."""
 
 import sys
 from pathlib import Path
 
-from .. import tables
-from ..corpora import KNOWN, mini, module_of
-from ..corpora.paper import fetching
-from ..corpora.paper.sources import Sources
-from ..domains import comparing
-from ..domains.distance import distance_table
-from ..paths import data_path, whole_file
+from .common import CORPUS, count, new_figure, new_file
+
+HELP = "fetch the paper's corpora, say which are here, compare them"
+EXAMPLES = """examples:
+  rwsa data status
+  rwsa data get dns2020
+  rwsa data get vb-demandex --yes              in a script: you agree to the licence
+  rwsa data get vb-demandex --from ~/Downloads      archives that are here already
+  rwsa data get vb-demandex --from https://mirror.example/vb/ --to /big/disk
+  rwsa data get ears-wham --from EARS WHAM48kHz --recipe test.csv
+  rwsa data compare mini-vb mini-dns my/recordings --plot domains.png
+
+A run that was cut short goes on with the same command. The corpora lie in the folder that
+RWSA_CORPORA names, or in your own data folder; status shows it. A file SHA256SUMS beside the
+archives of a mirror is checked against. What --from does not have is fetched from its own address.
+"""
+
+
+def options(parser):
+    """Give the parser of this command its options."""
+    what = parser.add_subparsers(dest="what", required=True, metavar="get|compare|status")
+    get = what.add_parser("get", help="fetch a corpus: vb-demandex, dns2020 or ears-wham")
+    get.add_argument("name", metavar="NAME", help="vb-demandex, dns2020 or ears-wham")
+    get.add_argument(
+        "--from",
+        dest="given",
+        nargs="+",
+        default=[],
+        metavar="SOURCE",
+        help="archives, folders, or addresses; one that ends in / is a mirror",
+    )
+    get.add_argument(
+        "--sha256", nargs="+", default=[], metavar="FILE=SUM", help="checksums of archives"
+    )
+    get.add_argument("--yes", action="store_true", help="agree to the licence without being asked")
+    get.add_argument(
+        "--splits",
+        nargs="+",
+        choices=("train", "valid", "test"),
+        help="of ears-wham, which to mix (default: test)",
+    )
+    get.add_argument("--recipe", metavar="CSV", help="of ears-wham, mixtures to rebuild: test.csv")
+    compare = what.add_parser(
+        "compare", help="measure how corpora differ, and how far apart they are"
+    )
+    compare.add_argument("names", nargs="+", metavar="NAME", help=CORPUS)
+    compare.add_argument("--split", default="test", help="of each corpus (default: test)")
+    compare.add_argument("--limit", type=count, metavar="N", help="pairs of each (default: all)")
+    compare.add_argument("--csv", metavar="FILE", help="write what was measured of each pair")
+    compare.add_argument("--plot", metavar="FILE", help="draw it (png, pdf, svg)")
+    compare.add_argument("--force", action="store_true", help="replace an existing FILE")
+    compare.set_defaults(run=_compare)
+    status = what.add_parser("status", help="say which corpora are here, whole or in part")
+    for part, run in ((get, _get), (status, _status)):
+        part.add_argument("--to", metavar="DIR", help="folder of the corpora (see above)")
+        part.set_defaults(run=run)
+
+
+def _get(options):
+    more = {key: value for key in ("splits", "recipe") if (value := getattr(options, key))}
+    if more and options.name != "ears-wham":
+        raise ValueError(f"--{' and --'.join(more)} is for ears-wham alone.")
+    get(
+        options.name,
+        to=options.to,
+        given=options.given,
+        sha256=options.sha256,
+        yes=options.yes,
+        **more,
+    )
+    return 0
+
+
+def _compare(options):
+    from ..corpora import load_corpus
+
+    csv = options.csv and new_file(options.csv, options.force)
+    plot = options.plot and new_figure(options.plot, options.force)
+    corpora = [load_corpus(name) for name in options.names]
+    compare(corpora, csv, plot, options.split, options.limit)
+    for words, path in (("Written to", csv), ("Drawn in", plot)):
+        if path:
+            print(f"{words} {path}.")
+    return 0
+
+
+def _status(options):
+    print(status(options.to))
+    return 0
 
 
 def get(name, *, to=None, given=(), sha256=(), yes=False, **more):
@@ -24,6 +106,9 @@ def get(name, *, to=None, given=(), sha256=(), yes=False, **more):
 
     Raises ValueError and OSError, in words.
     """
+    from ..corpora.paper import fetching
+    from ..corpora.paper.sources import Sources
+
     module = _module(name)
     sources = Sources(given, sha256)
     folder = _outside(fetching.home() if to is None else to) / name
@@ -52,6 +137,11 @@ def get(name, *, to=None, given=(), sha256=(), yes=False, **more):
 
 def status(to=None):
     """A table of all corpora as text: what is there, how much of it, where, under which licence."""
+    from .. import tables
+    from ..corpora import KNOWN, mini, module_of
+    from ..corpora.paper import fetching
+    from ..paths import data_path
+
     lines = [("corpus", "state", "files", "size", "licence", "folder")]
     for name, known in KNOWN.items():
         if known == "mini":
@@ -74,6 +164,9 @@ def compare(corpora, csv=None, plot=None, split="test", limit=None, progress=Tru
 
     csv, plot: file names, or None for none of it. Raises as `comparing.compare` does.
     """
+    from ..domains import comparing
+    from ..domains.distance import distance_table
+
     descriptions, results = comparing.compare(corpora, split, limit, progress, draws)
     print(comparing.table(descriptions))
     if results:
@@ -81,6 +174,7 @@ def compare(corpora, csv=None, plot=None, split="test", limit=None, progress=Tru
     if csv is not None:
         comparing.write_csv(csv, descriptions)
     if plot is not None:
+        from ..paths import whole_file
         from ..plotting import corpora_compared
 
         fig, _ = corpora_compared(descriptions, results)
@@ -89,6 +183,8 @@ def compare(corpora, csv=None, plot=None, split="test", limit=None, progress=Tru
 
 
 def _module(name):
+    from ..corpora import KNOWN, module_of
+
     if name not in KNOWN:
         raise ValueError(f"there is no corpus {name!r}; there are {', '.join(KNOWN)}.")
     if KNOWN[name] == "mini":

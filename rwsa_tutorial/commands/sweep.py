@@ -1,0 +1,44 @@
+"""`rwsa sweep`."""
+
+from .common import count, device_option, new_file
+
+HELP = "train many runs that differ in a setting and the seed; score them"
+EXAMPLES = """examples:
+  rwsa sweep data/results/ablation.yaml --runs runs/ablation --csv ablation.csv
+  rwsa sweep plan.yaml --runs runs/mine --csv mine.csv --jobs 8      side by side, on one GPU
+
+A plan is YAML: base (settings as for rwsa train), kinds (a name, then its settings) or a grid
+(a setting, then its values; every combination is trained), seeds, and test (a corpus by name).
+Each run is a folder as of rwsa train. The same command again goes on where it was stopped. Scores
+of other settings, weights or test recordings are never taken for those of the plan.
+"""
+
+
+def options(parser):
+    """Give the parser of this command its options."""
+    parser.add_argument("plan", metavar="PLAN", help="what differs, YAML")
+    parser.add_argument("--runs", required=True, metavar="DIR", help="where the run folders go")
+    parser.add_argument("--csv", required=True, metavar="FILE", help="a line for each run")
+    parser.add_argument(
+        "--examples", metavar="DIR", help="keep there what each run made of one recording"
+    )
+    parser.add_argument(
+        "--jobs", type=count, default=1, metavar="N", help="runs at a time (default: 1)"
+    )
+    device_option(parser)
+    parser.add_argument("--force", action="store_true", help="replace an existing FILE")
+
+
+def run(options):
+    """Train and score all runs of a plan; returns the exit status."""
+    from ..training import sweep
+
+    csv = new_file(options.csv, options.force)
+    plan = sweep.Plan.read(options.plan)
+    rows = sweep.sweep(plan, options.runs, options.jobs, options.device)
+    sweep.write_results(csv, rows)
+    if options.examples:
+        sweep.keep_examples(plan, options.runs, options.examples)
+    print(sweep.table(rows))
+    print(f"Written to {csv}.")
+    return 0
