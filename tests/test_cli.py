@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 from rwsa_tutorial import audio, checks, cli
+from rwsa_tutorial.commands import common
 from rwsa_tutorial.scores.evaluation import read_csv
 
 
@@ -25,7 +26,7 @@ def halving(mag, phase):
 def stand_in(monkeypatch):
     """A network that halves the level; the real one is tested elsewhere."""
     asked = []
-    monkeypatch.setattr(cli, "load_model", lambda name: asked.append(name) or halving)
+    monkeypatch.setattr(common, "load_model", lambda name: asked.append(name) or halving)
     return asked
 
 
@@ -231,7 +232,7 @@ def test_whatever_one_file_raises_the_others_are_done(folder, monkeypatch, capsy
             raise error
         return halving(mag, phase)
 
-    monkeypatch.setattr(cli, "load_model", lambda name: once)
+    monkeypatch.setattr(common, "load_model", lambda name: once)
     assert rwsa("enhance", folder / "in", "-o", folder / "out") == 2
     printed = capsys.readouterr()
     assert printed.out == "3 enhanced, 1 not.\n"
@@ -252,7 +253,7 @@ def test_a_batch_that_is_stopped_leaves_no_part_files(folder, monkeypatch, capsy
             raise stop
         return halving(mag, phase)
 
-    monkeypatch.setattr(cli, "load_model", lambda name: second)
+    monkeypatch.setattr(common, "load_model", lambda name: second)
     words = ("enhance", folder / "in", "-o", folder / "out")
     if stop == "SIGTERM":
         with pytest.raises(SystemExit) as ended:
@@ -272,8 +273,8 @@ def test_no_terminal_and_no_encoding_ends_a_command(folder):
     """Standard error closed, output in cp1252, a name that is no UTF-8."""
     (folder / "in/bad.wav").rename(folder / "in/caf\udce9.wav")
     code = (
-        "import sys\nfrom rwsa_tutorial import cli\nfrom rwsa_tutorial.commands import enhance\n"
-        "enhance.load_model = lambda name: lambda mag, phase: (mag, phase, None)\n"
+        "import sys\nfrom rwsa_tutorial import cli\nfrom rwsa_tutorial.commands import common\n"
+        "common.load_model = lambda name: lambda mag, phase: (mag, phase, None)\n"
         "status = cli.main(sys.argv[1:])\nprint('\u2713', status)"
     )
     words = [sys.executable, "-c", code, "enhance", "in", "-o", "out"]

@@ -6,7 +6,8 @@ import math
 import os
 from pathlib import Path
 
-from .common import complain, load_model
+from . import common
+from .common import complain
 
 HELP = "take the noise out of recordings"
 EXAMPLES = """examples:
@@ -58,7 +59,7 @@ def run(options):
     jobs, problems, there = plan_enhancement(options.inputs, options.output, options.force)
     for words in problems:
         complain("enhance", words)
-    model = load_model(options.model) if jobs else None
+    model = common.load_model(options.model) if jobs else None
     made, cut = set(), 0
     for source, target in tqdm(jobs, desc="files", unit="file", disable=len(jobs) < 2):
         try:

@@ -4,7 +4,8 @@ import contextlib
 import sys
 from pathlib import Path
 
-from .common import CORPUS, complain, count, load_model, new_file
+from . import common
+from .common import CORPUS, complain, count, new_file
 
 HELP = "score noisy recordings and what the model makes of them"
 EXAMPLES = """examples:
@@ -93,7 +94,7 @@ def _tasks(options):
         pairs = [load_corpus(corpus).pairs(options.split) for corpus in corpora]
     else:
         pairs = [as_pairs(pair_folders(options.clean, options.noisy))]
-    models = [None if model == "none" else load_model(model) for model in options.model]
+    models = [None if model == "none" else common.load_model(model) for model in options.model]
     each = [(m, model, p) for m, model in zip(options.model, models, strict=True) for p in pairs]
     return [
         Task(file, name, model, tuple(some))
