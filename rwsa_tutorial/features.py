@@ -6,7 +6,8 @@ window, centred frames with reflected edges, and the magnitude raised to the pow
 
 import torch
 
-SAMPLE_RATE = 16_000
+from .rates import SAMPLE_RATE as SAMPLE_RATE  # also the front end's
+
 N_FFT = 510
 HOP = 120
 BINS = N_FFT // 2 + 1  # F = 256

@@ -16,7 +16,7 @@ from file_server import Served, serving, zipped
 
 from rwsa_tutorial import cli
 from rwsa_tutorial.corpora import KNOWN, load_corpus
-from rwsa_tutorial.corpora.paper import dns2020, fetching, vb_demandex
+from rwsa_tutorial.corpora.paper import dns2020, fetching, store, vb_demandex
 from rwsa_tutorial.corpora.paper.sources import Sources
 
 API = "/api/datasets/NikolaiKyhne/VB-DemandEx/tree/main"
@@ -114,11 +114,11 @@ def test_wrong_bytes_from_the_hub_are_not_unpacked(site, archives, home):
         vb_demandex.get(home / "vb-demandex", hub=site.url)
     assert (home / "vb-demandex" / "noisy_train").is_dir()  # what was right is kept
     assert not (home / "vb-demandex" / "clean_valid").exists()
-    assert fetching.state(home / "vb-demandex")[0] == "partial"
+    assert store.state(home / "vb-demandex")[0] == "partial"
     hub(site, archives)
     vb_demandex.get(home / "vb-demandex", hub=site.url)
     assert site.ranges(f"{FILES}/clean_train.zip") == [None]
-    assert fetching.state(home / "vb-demandex")[0] == "complete"
+    assert store.state(home / "vb-demandex")[0] == "complete"
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_get_from_a_mirror_and_from_unpacked_folders(site, archives, home, tmp_p
     assert "no checksum is known" in printed.err and "set RWSA_CORPORA to" in printed.out
     assert rwsa("get", "vb-demandex", "--yes", "--from", tmp_path / "other" / "vb-demandex") == 0
     copy, original = home / "vb-demandex", tmp_path / "other" / "vb-demandex"
-    assert fetching.state(copy) == fetching.state(original)
+    assert store.state(copy) == store.state(original)
     assert len(load_corpus("vb-demandex").pairs("test")) == 3
 
 
@@ -264,7 +264,7 @@ def test_files_without_a_partner(site, archives, home):
     hub(site, archives | {"noisy_test": zipped({NAMES[0]: sound(1)})})
     with pytest.raises(ValueError, match="2 file.s. without a partner.*Delete"):
         vb_demandex.get(home / "vb-demandex", hub=site.url)
-    assert fetching.state(home / "vb-demandex")[0] == "partial"
+    assert store.state(home / "vb-demandex")[0] == "partial"
 
 
 @pytest.mark.parametrize(("answer", "done"), [("y", True), ("n", False), ("", False)])
@@ -368,12 +368,12 @@ def test_dns2020_goes_on_file_by_file(site, home, few):
     site[last] = sound(99)
     with pytest.raises(ValueError, match="has the checksum"):
         dns2020.get(home / "dns2020", addresses=addresses)
-    assert fetching.state(home / "dns2020")[:2] == ("partial", 5)
+    assert store.state(home / "dns2020")[:2] == ("partial", 5)
     site[last] = few[list(few)[-1]]
     before = len(site.asked)
     dns2020.get(home / "dns2020", addresses=addresses)
     assert len(site.asked) - before == 2 + 2
-    assert fetching.state(home / "dns2020")[:2] == ("complete", 6)
+    assert store.state(home / "dns2020")[:2] == ("complete", 6)
 
 
 def test_dns2020_wants_the_pointers_that_git_lists(site, home, few):
@@ -412,7 +412,7 @@ def test_dns2020_from_what_is_here(site, home, few, tmp_path, monkeypatch, layou
     assert rwsa("get", "dns2020", "--yes", "--from", given) == 0
     for name, content in few.items():
         assert (home / "dns2020" / name).read_bytes() == content
-    assert fetching.state(home / "dns2020")[:2] == ("complete", 6)
+    assert store.state(home / "dns2020")[:2] == ("complete", 6)
     assert [path.name for path in (home / "dns2020").glob(".d*")] == []
     assert len(unpacked) == (0 if layout == "checkout" else 6)  # and nothing of the rest
 
@@ -430,7 +430,7 @@ def test_dns2020_from_what_is_not_the_test_set(home, few, tmp_path, monkeypatch)
         get(home / "dns2020", Sources([tmp_path.as_posix()]))
     with pytest.raises(ValueError, match="no folders clean and noisy"):
         get(home / "dns2020", Sources([(tmp_path / "noisy").as_posix()]))
-    assert fetching.state(home / "dns2020")[0] == "absent"
+    assert store.state(home / "dns2020")[0] == "absent"
 
 
 def test_what_is_not_the_test_set_is_asked_for_anew(site, home, few):
@@ -444,7 +444,7 @@ def test_what_is_not_the_test_set_is_asked_for_anew(site, home, few):
         assert not [*(home / "dns2020").glob(".downloads/*")]
     site["/given.zip"] = zipped(files)
     dns2020.get(home / "dns2020", given)
-    assert fetching.state(home / "dns2020")[:2] == ("complete", 6)
+    assert store.state(home / "dns2020")[:2] == ("complete", 6)
 
 
 @pytest.mark.parametrize("name", ["\x1b[2J.wav", "a\\b.wav", "C:a.wav", ".a.wav", "../a.wav"])

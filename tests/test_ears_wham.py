@@ -15,7 +15,7 @@ from file_server import serving, zipped
 
 from rwsa_tutorial import audio, cli
 from rwsa_tutorial.corpora import load_corpus
-from rwsa_tutorial.corpora.paper import ears_mixing, ears_wham, fetching
+from rwsa_tutorial.corpora.paper import ears_mixing, ears_wham, fetching, store
 from rwsa_tutorial.corpora.paper.ears_mixing import RATE, Noise, Take
 from rwsa_tutorial.corpora.paper.sources import Sources
 
@@ -326,7 +326,7 @@ def test_stopped_and_run_again_gives_the_same(made, given, tmp_path, monkeypatch
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(audio, "write", write)
         ears_wham.get(folder, Sources([str(given)]))
-    assert fetching.state(folder)[0] == "partial" and not (folder / "test.csv").exists()
+    assert store.state(folder)[0] == "partial" and not (folder / "test.csv").exists()
     journal = folder / ".test.jsonl"
     journal.write_text(journal.read_text() + '[{"id": "000')  # torn by a power cut
     written = written[9:]
@@ -418,7 +418,7 @@ def test_wrong_speech_is_not_mixed(given, tmp_path):
         addresses["release"] = f"{site.url}/release"
         with pytest.raises(ValueError, match="p104.zip has the checksum"):
             ears_wham.get(tmp_path / "ears-wham", addresses=addresses)
-    assert fetching.state(tmp_path / "ears-wham")[0] == "partial"
+    assert store.state(tmp_path / "ears-wham")[0] == "partial"
 
 
 def test_the_command(made, given, tmp_path, monkeypatch, capsys):

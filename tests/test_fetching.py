@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from file_server import Served, serving
 
-from rwsa_tutorial.corpora.paper import fetching, sources
+from rwsa_tutorial.corpora.paper import fetching, sources, store
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 SHA256 = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
@@ -245,40 +245,40 @@ def test_a_long_listing_is_refused_and_a_cut_one_read_again(site, monkeypatch):
 
 
 def test_two_at_once(tmp_path):
-    with fetching.alone(tmp_path), pytest.raises(OSError, match="Another process is fetching"):
-        with fetching.alone(tmp_path):
+    with store.alone(tmp_path), pytest.raises(OSError, match="Another process is fetching"):
+        with store.alone(tmp_path):
             pytest.fail("two hold one lock")
     (tmp_path / ".lock").write_text("left by a process that died")
-    with fetching.alone(tmp_path):
-        assert fetching.state(tmp_path)[0] == "absent"
+    with store.alone(tmp_path):
+        assert store.state(tmp_path)[0] == "absent"
 
 
 def test_complete_partial_damaged(tmp_path):
-    assert fetching.state(tmp_path / "none")[0] == "absent"
+    assert store.state(tmp_path / "none")[0] == "absent"
     (tmp_path / "a.wav").write_bytes(b"abc")
-    assert fetching.state(tmp_path) == ("partial", 1, 3)
-    fetching.mark(tmp_path)
-    assert fetching.state(tmp_path) == ("complete", 1, 3)
+    assert store.state(tmp_path) == ("partial", 1, 3)
+    store.mark(tmp_path)
+    assert store.state(tmp_path) == ("complete", 1, 3)
     (tmp_path / ".hidden").write_bytes(b"no part of it")
-    assert fetching.state(tmp_path)[0] == "complete"
+    assert store.state(tmp_path)[0] == "complete"
     os.truncate(tmp_path / "a.wav", 2)
-    assert fetching.state(tmp_path)[0] == "damaged"
+    assert store.state(tmp_path)[0] == "damaged"
     (tmp_path / "a.wav").unlink()
-    assert fetching.state(tmp_path)[0] == "damaged"
+    assert store.state(tmp_path)[0] == "damaged"
     (tmp_path / "complete.json").write_text("torn{")
-    assert fetching.state(tmp_path)[0] == "damaged"
+    assert store.state(tmp_path)[0] == "damaged"
 
 
 def test_where_corpora_lie(monkeypatch, tmp_path):
     monkeypatch.setenv("RWSA_CORPORA", str(tmp_path))
-    assert fetching.home() == tmp_path
+    assert store.home() == tmp_path
     monkeypatch.delenv("RWSA_CORPORA")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    assert fetching.home().name == "corpora" and "rwsa-tutorial" in fetching.home().parts
+    assert store.home().name == "corpora" and "rwsa-tutorial" in store.home().parts
 
 
 def test_amounts():
-    assert [fetching.amount(n) for n in (0, 999, 1000, 1_940_000_000, 76e9, 999_600)] == [
+    assert [store.amount(n) for n in (0, 999, 1000, 1_940_000_000, 76e9, 999_600)] == [
         *("0 B", "999 B", "1 kB", "1.94 GB", "76 GB", "1 MB")
     ]
 

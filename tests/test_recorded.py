@@ -13,7 +13,8 @@ import soundfile
 from rwsa_tutorial.making import examples, noises, packing, recorded, texts, voices
 from rwsa_tutorial.making.mini import __main__ as render_main
 from rwsa_tutorial.making.mini import plan
-from rwsa_tutorial.making.packing import RATE, Clip
+from rwsa_tutorial.making.packing import Clip
+from rwsa_tutorial.rates import SAMPLE_RATE as RATE
 
 
 def plain(items, name=None):

@@ -99,28 +99,28 @@ def get(name, *, to=None, given=(), sha256=(), yes=False, **more):
 
     Args:
         name: of a corpus of `KNOWN`.
-        to: folder that is to hold the corpus's own folder; by default `fetching.home`.
+        to: folder that is to hold the corpus's own folder; by default `store.home`.
         given, sha256: see `Sources`.
         yes: do not ask.
         more: for the corpus's own `get`; None is left out.
 
     Raises ValueError and OSError, in words.
     """
-    from ..corpora.paper import fetching
+    from ..corpora.paper import store
     from ..corpora.paper.sources import Sources
 
     module = _module(name)
     sources = Sources(given, sha256)
-    folder = _outside(fetching.home() if to is None else to) / name
+    folder = _outside(store.home() if to is None else to) / name
     more = {key: value for key, value in more.items() if value is not None}
-    state, files, size = fetching.state(folder)
+    state, files, size = store.state(folder)
     if state == "damaged":
         raise ValueError(
             f"{folder} was complete, but files have gone or changed since. Delete the folder, and "
             f"run rwsa data get {name} again."
         )
     if state == "complete" and not more:
-        print(f"{name} is complete: {files} files, {fetching.amount(size)}, in {folder}.")
+        print(f"{name} is complete: {files} files, {store.amount(size)}, in {folder}.")
         return
     print(f"{module.LICENCE}\n\n{module.SIZE}; into {folder}.")
     if state == "partial":
@@ -129,9 +129,9 @@ def get(name, *, to=None, given=(), sha256=(), yes=False, **more):
         print("Nothing was fetched.")
         return
     module.get(folder, sources, **more)
-    _, files, size = fetching.state(folder)
-    print(f"{name} is complete: {files} files, {fetching.amount(size)}, in {folder}.")
-    if folder.parent != fetching.home():
+    _, files, size = store.state(folder)
+    print(f"{name} is complete: {files} files, {store.amount(size)}, in {folder}.")
+    if folder.parent != store.home():
         print(f"For load_corpus to find it, set RWSA_CORPORA to {folder.parent}.")
 
 
@@ -139,23 +139,23 @@ def status(to=None):
     """A table of all corpora as text: what is there, how much of it, where, under which licence."""
     from .. import tables
     from ..corpora import KNOWN, mini, module_of
-    from ..corpora.paper import fetching
+    from ..corpora.paper import store
     from ..paths import data_path
 
     lines = [("corpus", "state", "files", "size", "licence", "folder")]
     for name, known in KNOWN.items():
         if known == "mini":
             folder = data_path("mini", name, must_exist=False)
-            files, size = fetching.contents(folder)
+            files, size = store.contents(folder)
             try:
                 state, licence = "complete", mini.load(name).licence
             except (OSError, ValueError, KeyError):  # a recording or the manifest is not there
                 state, licence = ("damaged" if files else "absent"), ""
         else:
-            folder = (fetching.home() if to is None else Path(to)) / name
-            state, files, size = fetching.state(folder)
+            folder = (store.home() if to is None else Path(to)) / name
+            state, files, size = store.state(folder)
             licence = module_of(name).LICENCE_NAME
-        lines.append((name, state, str(files), fetching.amount(size), licence, str(folder)))
+        lines.append((name, state, str(files), store.amount(size), licence, str(folder)))
     return tables.aligned(lines, left=len(lines[0]))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import audio
+from ..rates import SAMPLE_RATE
 
 LOUDEST = 2.0**32  # full scale is 1; somebody may have taken 32-bit integers for floats
 
@@ -149,7 +150,7 @@ class Clip:
     group: str
     start: int = 0
     stop: int | None = None
-    sample_rate: int = 16_000
+    sample_rate: int = SAMPLE_RATE
 
     def read(self, start=0, stop=None):
         """Some samples of the clip, counted from its own start: float32 (n,).

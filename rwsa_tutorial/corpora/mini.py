@@ -7,6 +7,7 @@ sample on and at which SNR; the mixtures are made when they are read. `making.mi
 import json
 
 from ..paths import data_path
+from ..rates import SAMPLE_RATE
 from .corpus import Clip, Corpus, Pair, Recipe
 
 NAMES = ("mini-vb", "mini-dns", "mini-ears")
@@ -70,7 +71,7 @@ def overview():
                     name,
                     split,
                     str(len(part["speech"])),
-                    f"{sum(x['samples'] for x in part['speech']) / 60 / 16_000:.1f}",
+                    f"{sum(x['samples'] for x in part['speech']) / 60 / SAMPLE_RATE:.1f}",
                     str(len({x["voice"] for x in part["speech"]})),
                     ", ".join(sorted({x["language"] for x in part["speech"]})),
                     ", ".join(sorted(x["name"].replace("_", " ") for x in part["noise"])),

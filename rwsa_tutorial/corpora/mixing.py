@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from .. import audio
+from ..rates import SAMPLE_RATE
 
 BLOCK_SECONDS = 0.4  # what BS.1770 calls a gating block
 HIGHEST = 0.99  # of full scale, in any mixture
@@ -37,7 +38,7 @@ def loudness(wave, sample_rate):
         return float(pyloudnorm.Meter(rate).integrated_loudness(wave))
 
 
-def mix(speech, noise, snr_db, ratio="power", sample_rate=16_000):
+def mix(speech, noise, snr_db, ratio="power", sample_rate=SAMPLE_RATE):
     """Clean speech, and the same with the noise added at a signal-to-noise ratio.
 
     The noise is scaled. Only if the speech or the mixture would exceed 0.99 of full scale, both

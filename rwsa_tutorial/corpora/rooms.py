@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-RATE = 16000
+from ..rates import SAMPLE_RATE
 
 
 def response(
@@ -24,9 +24,9 @@ def response(
     if distance >= size[:2].min() - 1:
         raise ValueError(f"{distance} m between source and microphone do not fit into {size} m")
     absorption, order = pyroomacoustics.inverse_sabine(seconds, size)
-    room = pyroomacoustics.ShoeBox(
-        size, fs=RATE, materials=pyroomacoustics.Material(absorption), max_order=min(order, 25)
-    )
+    walls = pyroomacoustics.Material(absorption)
+    order = min(order, 25)
+    room = pyroomacoustics.ShoeBox(size, fs=SAMPLE_RATE, materials=walls, max_order=order)
     middle = np.append(size[:2] / 2 + rng.uniform(-0.3, 0.3, 2), 1.4)
     angle = rng.uniform(0, 2 * np.pi)
     step = distance / 2 * np.array([np.cos(angle), np.sin(angle), 0.1])

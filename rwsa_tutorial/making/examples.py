@@ -21,11 +21,12 @@ import numpy as np
 
 from ..corpora.mixing import mix
 from ..paths import data_path
+from ..rates import SAMPLE_RATE
 from . import noises
 from .texts import sentences
 from .voices import KokoroEngine, trim_ends, voices_cache
 
-RATE = noises.RATE
+SAMPLE_RATE = SAMPLE_RATE
 SPEECH_LEVEL_DB = -26.0  # root mean square re full scale, the usual level of speech material
 
 
@@ -103,12 +104,12 @@ TALKERS = ("af_sarah", "am_liam", "bf_lily", "bm_daniel", "af_kore", "am_eric")
 
 def room(wave: np.ndarray, seconds: float, rng: np.random.Generator) -> np.ndarray:
     """Put a wave (n,) at the far side of a room with the given reverberation time (60 dB)."""
-    at = np.arange(int(seconds * RATE)) / RATE
+    at = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
     tail = rng.standard_normal(len(at)) * 10 ** (-3 * at / seconds)
     tail[0] = 3.0
     size = len(wave) + len(tail)
     # Walls and air swallow the treble: 6 dB an octave above 1.2 kHz.
-    dull = 1 / np.hypot(1, np.fft.rfftfreq(size, 1 / RATE) / 1200)
+    dull = 1 / np.hypot(1, np.fft.rfftfreq(size, 1 / SAMPLE_RATE) / 1200)
     spectrum = np.fft.rfft(wave, size) * np.fft.rfft(tail, size) * dull
     return np.fft.irfft(spectrum, size)[: len(wave)]
 
@@ -189,12 +190,12 @@ def main(arguments: list[str] | None = None) -> int:
             for kind, wave in (("clean", clean), ("noisy", noisy)):
                 path = out / kind / f"{example.name}.flac"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                soundfile.write(path, wave, RATE, subtype="PCM_16", compression_level=1.0)
-            entries.append({**asdict(example), "seconds": round(len(clean) / RATE, 3)})
+                soundfile.write(path, wave, SAMPLE_RATE, subtype="PCM_16", compression_level=1.0)
+            entries.append({**asdict(example), "seconds": round(len(clean) / SAMPLE_RATE, 3)})
     except (RuntimeError, ValueError) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2
-    index = {"sample_rate": RATE, "licence": "Apache-2.0", "pairs": entries}
+    index = {"sample_rate": SAMPLE_RATE, "licence": "Apache-2.0", "pairs": entries}
     text = json.dumps(index, ensure_ascii=False, indent=2)
     (out / "index.json").write_text(text + "\n", encoding="utf-8")
     return 0

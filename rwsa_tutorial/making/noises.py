@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-RATE = 16000
+from ..rates import SAMPLE_RATE
 
 
 def unit(wave: np.ndarray) -> np.ndarray:
@@ -26,7 +26,7 @@ def unit(wave: np.ndarray) -> np.ndarray:
 def shaped(n: int, gain, rng: np.random.Generator) -> np.ndarray:
     """Gaussian noise (n,) whose amplitude spectrum follows ``gain(frequency in Hz)``."""
     spectrum = np.fft.rfft(rng.standard_normal(n))
-    return unit(np.fft.irfft(spectrum * gain(np.fft.rfftfreq(n, 1 / RATE)), n))
+    return unit(np.fft.irfft(spectrum * gain(np.fft.rfftfreq(n, 1 / SAMPLE_RATE)), n))
 
 
 def coloured(n: int, exponent: float, rng: np.random.Generator) -> np.ndarray:
@@ -46,7 +46,7 @@ def band(n: int, low: float, high: float, rng: np.random.Generator) -> np.ndarra
 
 def slow(n: int, hertz: float, rng: np.random.Generator) -> np.ndarray:
     """A smooth random curve (n,), mean 0, root mean square 1, moving up to ``hertz`` a second."""
-    points = rng.standard_normal(int(np.ceil(n / RATE * hertz * 2)) + 4)
+    points = rng.standard_normal(int(np.ceil(n / SAMPLE_RATE * hertz * 2)) + 4)
     at = np.linspace(1, len(points) - 2, n)
     left = np.floor(at).astype(int)
     blend = 0.5 - 0.5 * np.cos(np.pi * (at - left))
@@ -65,7 +65,7 @@ def long_term_spectrum(waves: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndar
     for wave in waves:
         frames = unit(wave)[: len(wave) // 512 * 512].reshape(-1, 512) * window
         power += (np.abs(np.fft.rfft(frames, axis=1)) ** 2).sum(axis=0)
-    return np.fft.rfftfreq(512, 1 / RATE), np.sqrt(power / power.max())
+    return np.fft.rfftfreq(512, 1 / SAMPLE_RATE), np.sqrt(power / power.max())
 
 
 def speech_shaped(n: int, spectrum: tuple[np.ndarray, np.ndarray], rng) -> np.ndarray:
@@ -78,9 +78,9 @@ def babble(n: int, voices: Sequence[Sequence[np.ndarray]], rng) -> np.ndarray:
     total = np.zeros(n)
     for waves in voices:
         speech: list[np.ndarray] = []
-        while sum(map(len, speech)) < n + RATE:
+        while sum(map(len, speech)) < n + SAMPLE_RATE:
             speech.append(unit(waves[rng.integers(len(waves))]))
-            speech.append(np.zeros(rng.integers(RATE // 10, RATE // 2)))
+            speech.append(np.zeros(rng.integers(SAMPLE_RATE // 10, SAMPLE_RATE // 2)))
         line = np.concatenate(speech)
         start = rng.integers(len(line) - n)
         total += line[start : start + n] * 10 ** (rng.uniform(-5, 0) / 20)
@@ -89,7 +89,7 @@ def babble(n: int, voices: Sequence[Sequence[np.ndarray]], rng) -> np.ndarray:
 
 def hum(n: int, rng: np.random.Generator) -> np.ndarray:
     """Mains hum (50 or 60 Hz and harmonics) over faint pink noise."""
-    seconds = np.arange(n) / RATE
+    seconds = np.arange(n) / SAMPLE_RATE
     pitch = rng.choice([50.0, 60.0])
     wave = np.zeros(n)
     for harmonic in range(1, rng.integers(8, 40)):
@@ -101,7 +101,7 @@ def hum(n: int, rng: np.random.Generator) -> np.ndarray:
 def fan(n: int, rng: np.random.Generator) -> np.ndarray:
     """A fan: air noise falling with frequency, and blade tones whose speed wanders a little."""
     blade = rng.uniform(60, 240)
-    phase = np.cumsum(blade * (1 + 0.004 * slow(n, 0.7, rng))) / RATE
+    phase = np.cumsum(blade * (1 + 0.004 * slow(n, 0.7, rng))) / SAMPLE_RATE
     tones = sum(
         rng.uniform(0.3, 1) / k * np.sin(2 * np.pi * (k * phase + rng.random()))
         for k in range(1, 9)
@@ -113,8 +113,8 @@ def fan(n: int, rng: np.random.Generator) -> np.ndarray:
 
 def ring(frequency: float, seconds: float, rng: np.random.Generator) -> np.ndarray:
     """One knock: noise and a decaying resonance, peak 1."""
-    n = int(6 * seconds * RATE) + 32
-    at = np.arange(n) / RATE
+    n = int(6 * seconds * SAMPLE_RATE) + 32
+    at = np.arange(n) / SAMPLE_RATE
     body = np.sin(2 * np.pi * frequency * at + rng.uniform(0, np.pi)) * np.exp(-at / seconds)
     click = rng.standard_normal(n) * np.exp(-at / min(seconds, 0.003))
     wave = body + rng.uniform(0.2, 1.2) * click
@@ -129,7 +129,7 @@ def sequence(n: int, effects: Sequence[np.ndarray], per_second: float, rng) -> n
     if not len(effects):
         raise ValueError("no effects to place")
     wave = np.zeros(n)
-    for _ in range(max(1, rng.poisson(per_second * n / RATE))):
+    for _ in range(max(1, rng.poisson(per_second * n / SAMPLE_RATE))):
         effect = effects[rng.integers(len(effects))][:n]
         start = rng.integers(0, n - len(effect) + 1)
         wave[start : start + len(effect)] += effect * 10 ** (rng.normal(0, 5) / 20)
@@ -154,18 +154,18 @@ def keyboard(n: int, rng: np.random.Generator) -> np.ndarray:
         )
         for _ in range(24)
     ]
-    wave = np.zeros(n + RATE)
-    at = rng.integers(RATE // 20, RATE // 4)
+    wave = np.zeros(n + SAMPLE_RATE)
+    at = rng.integers(SAMPLE_RATE // 20, SAMPLE_RATE // 4)
     while at < n:
         press, thump = keys[rng.integers(len(keys))]
         level = 10 ** (rng.normal(0, 3) / 20)
-        release = at + int(rng.uniform(0.06, 0.12) * RATE)
+        release = at + int(rng.uniform(0.06, 0.12) * SAMPLE_RATE)
         for start, sound, gain in ((at, press, 1.0), (at, thump, 0.9), (release, press, 0.35)):
             wave[start : start + len(sound)] += gain * level * sound
         pause = rng.uniform(0.3, 0.9) if rng.random() < 0.12 else rng.uniform(0.09, 0.22)
-        at += int(pause * RATE)
+        at += int(pause * SAMPLE_RATE)
     # A desk and a room take the edge off the strokes: 6 dB an octave above 1.5 kHz.
-    edge = 1 / np.hypot(1, np.fft.rfftfreq(n, 1 / RATE) / 1500)
+    edge = 1 / np.hypot(1, np.fft.rfftfreq(n, 1 / SAMPLE_RATE) / 1500)
     wave = np.fft.irfft(np.fft.rfft(wave[:n]) * edge, n)
     return unit(unit(wave) + 0.15 * coloured(n, 1.5, rng))
 
@@ -186,13 +186,13 @@ def rain(n: int, rng: np.random.Generator) -> np.ndarray:
 def traffic(n: int, rng: np.random.Generator) -> np.ndarray:
     """A street: low rumble, vehicles that swell and fade, and tyre noise with them."""
     wave = 0.5 * shaped(n, lambda f: 1 / (1 + (f / 120) ** 1.6), rng)
-    at = np.arange(n) / RATE
-    for _ in range(max(2, rng.poisson(n / RATE / 2.5))):
-        middle, width = rng.uniform(0, n / RATE), rng.uniform(0.5, 1.8)
+    at = np.arange(n) / SAMPLE_RATE
+    for _ in range(max(2, rng.poisson(n / SAMPLE_RATE / 2.5))):
+        middle, width = rng.uniform(0, n / SAMPLE_RATE), rng.uniform(0.5, 1.8)
         swell = np.exp(-0.5 * ((at - middle) / width) ** 2)
         # The pitch falls as the vehicle passes.
         pitch = rng.uniform(45, 110) * (1 - 0.08 * np.tanh((at - middle) / 0.5))
-        phase = np.cumsum(pitch) / RATE
+        phase = np.cumsum(pitch) / SAMPLE_RATE
         engine = sum(np.sin(2 * np.pi * (k * phase + rng.random())) / k for k in range(1, 14))
         engine = unit(engine) * (1 + 0.3 * slow(n, 15, rng))
         tyres = band(n, rng.uniform(250, 500), rng.uniform(1200, 2600), rng)

@@ -20,7 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-RATE = 16000
+from ..rates import SAMPLE_RATE
+
 PEAK = 0.7
 
 
@@ -55,7 +56,7 @@ def is_held_out(name: str, percent: float = 3.0) -> bool:
 
 def cut(wave: np.ndarray, seconds: float = 20.0) -> list[np.ndarray]:
     """Cut a long wave (n,) into equal pieces of at most ``seconds``."""
-    pieces = max(1, int(np.ceil(len(wave) / (seconds * RATE))))
+    pieces = max(1, int(np.ceil(len(wave) / (seconds * SAMPLE_RATE))))
     return [piece for piece in np.array_split(wave, pieces) if len(piece)]
 
 
@@ -136,7 +137,7 @@ def assemble(out: Path, order: Sequence[str] = ()) -> dict:
     if not names:
         raise ValueError(f"{out / 'parts'} holds no packed source yet; nothing to join")
     parts = [read_part(out, name) for name in names]
-    index = {"sample_rate": RATE, "order": names, "licences": {}, "samples": {}, "clips": []}
+    index = {"sample_rate": SAMPLE_RATE, "order": names, "licences": {}, "samples": {}, "clips": []}
     for kind in ("speech", "noise"):
         chosen = [(part, samples) for part, samples in parts if part["kind"] == kind]
         total = sum(part["samples"] for part, _ in chosen)

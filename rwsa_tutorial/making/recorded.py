@@ -26,10 +26,11 @@ from pathlib import Path
 import numpy as np
 
 from ..corpora.paper.fetching import printable
+from ..rates import SAMPLE_RATE
 from . import noises, scenes
-from .packing import RATE, Clip, assemble, cut, has_part, is_held_out, minutes, read_part, save_part
+from .packing import Clip, assemble, cut, has_part, is_held_out, minutes, read_part, save_part
 
-FRAME = RATE // 50
+FRAME = SAMPLE_RATE // 50
 SOUNDS = (".wav", ".ogg", ".flac", ".g722", ".mp3")
 
 
@@ -90,8 +91,8 @@ def decode(path: Path) -> tuple[np.ndarray, int]:
 
         wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
         wave = wave.mean(axis=1)
-    if rate != RATE:
-        wave = soxr.resample(wave, rate, RATE)
+    if rate != SAMPLE_RATE:
+        wave = soxr.resample(wave, rate, SAMPLE_RATE)
     return wave - wave.mean() if len(wave) else wave, rate
 
 
@@ -106,8 +107,8 @@ def _decode_g722(path: Path) -> tuple[np.ndarray, int]:
     with av.open(str(path), format="g722") as container:
         frames = [frame.to_ndarray().ravel() for frame in container.decode(audio=0)]
     if not frames:
-        return np.zeros(0, np.float32), RATE
-    return np.concatenate(frames).astype(np.float32) / 32768, RATE
+        return np.zeros(0, np.float32), SAMPLE_RATE
+    return np.concatenate(frames).astype(np.float32) / 32768, SAMPLE_RATE
 
 
 def sound_files(folder: Path) -> list[Path]:
@@ -151,7 +152,7 @@ def trim(wave: np.ndarray, keep: float = 0.2) -> np.ndarray:
         return wave
     loud, floor = np.percentile(level, 95), np.percentile(level, 5)
     active = level > max(loud - 40, floor + 0.25 * (loud - floor))
-    reach = int(keep * RATE / FRAME)
+    reach = int(keep * SAMPLE_RATE / FRAME)
     near = np.convolve(active, np.ones(2 * reach + 1))[reach : reach + len(active)] > 0.5
     # Joins fall between frames that both hold the noise floor, so they need no cross-fade.
     return wave[: len(level) * FRAME].reshape(-1, FRAME)[near].ravel()
@@ -159,7 +160,7 @@ def trim(wave: np.ndarray, keep: float = 0.2) -> np.ndarray:
 
 def fade(wave: np.ndarray, seconds: float = 0.01) -> np.ndarray:
     """Fade the two ends of a wave (n,) in and out."""
-    n = min(int(seconds * RATE), len(wave) // 2)
+    n = min(int(seconds * SAMPLE_RATE), len(wave) // 2)
     ramp = np.ones(len(wave))
     ramp[:n] = np.linspace(0, 1, n, endpoint=False)
     ramp[len(wave) - n :] = ramp[:n][::-1]
@@ -178,11 +179,11 @@ def join_words(
     for word_name, wave in words:
         name = name or word_name
         run += [fade(wave) / (np.sqrt(np.mean(wave**2)) + 1e-9)]
-        run += [np.zeros(rng.integers(RATE // 10, RATE * 35 // 100))]
-        if sum(map(len, run[:-1])) >= seconds * RATE:
+        run += [np.zeros(rng.integers(SAMPLE_RATE // 10, SAMPLE_RATE * 35 // 100))]
+        if sum(map(len, run[:-1])) >= seconds * SAMPLE_RATE:
             joined.append((name, np.concatenate(run[:-1])))
             run, name = [], ""
-    if sum(map(len, run[:-1])) >= seconds * RATE / 3:
+    if sum(map(len, run[:-1])) >= seconds * SAMPLE_RATE / 3:
         joined.append((name, np.concatenate(run[:-1])))
     return joined
 
@@ -279,7 +280,7 @@ def speech_clips(source: Source, files: list[Path], root: Path, progress) -> Ite
     short: dict[tuple[str, bool], list] = {}
     for path in progress(files):
         wave, rate = decode(path)
-        if rate < RATE or len(wave) < RATE // 5 or not wave.any():
+        if rate < SAMPLE_RATE or len(wave) < SAMPLE_RATE // 5 or not wave.any():
             continue
         name = str(path.relative_to(root))
         language, snr, treble = source.language, estimated_snr(wave), treble_db(wave)
@@ -289,11 +290,11 @@ def speech_clips(source: Source, files: list[Path], root: Path, progress) -> Ite
         if snr < source.least_snr or treble < source.least_treble:
             continue
         wave = trim(wave)
-        if len(wave) < source.join_below * RATE:
+        if len(wave) < source.join_below * SAMPLE_RATE:
             # Held out before joining, so that no word stands in both splits.
             key = (language, is_held_out(name))
             short.setdefault(key, []).append((name, wave, snr, treble))
-        elif len(wave) >= RATE:
+        elif len(wave) >= SAMPLE_RATE:
             measures = {"snr_db": round(snr, 1), "treble_db": round(treble, 1)}
             yield Clip(wave, name, source.speaker, language, measures=measures)
     rng = np.random.default_rng(1)
@@ -327,7 +328,7 @@ def effect_clips(
     train = [wave for name, wave in scaled if not is_held_out(name, 10)]
     for number in range(int(seconds // 15)):
         valid = bool(held_out) and number % 10 == 5
-        wave = noises.sequence(15 * RATE, held_out if valid else train, per_second, rng)
+        wave = noises.sequence(15 * SAMPLE_RATE, held_out if valid else train, per_second, rng)
         yield Clip(wave, f"sequence#{number}", valid=valid)
 
 
@@ -336,10 +337,10 @@ def noise_clips(source: Source, files: list[Path], root: Path, progress) -> Iter
     long, short = [], []
     for path in progress(files):
         wave, _ = decode(path)
-        if len(wave) < RATE // 50 or np.std(wave) < 1e-5:
+        if len(wave) < SAMPLE_RATE // 50 or np.std(wave) < 1e-5:
             continue
         name = str(path.relative_to(root))
-        (short if len(wave) < 2 * RATE else long).append((name, wave))
+        (short if len(wave) < 2 * SAMPLE_RATE else long).append((name, wave))
     yield from long_noise_clips(long)
     if source.effects_seconds and short:
         yield from effect_clips(short, source.effects_per_second, source.effects_seconds)
@@ -411,7 +412,7 @@ def training_voices(out: Path) -> list[list[np.ndarray]]:
 
 def synthetic_clips(out: Path, progress) -> Iterator[Clip]:
     """Twelve 15 s clips of each synthetic noise; of each kind the last is held out."""
-    n = 15 * RATE
+    n = 15 * SAMPLE_RATE
     makers: dict[str, Callable] = {
         "white": lambda rng: noises.coloured(n, 0, rng),
         "pink": lambda rng: noises.coloured(n, rng.uniform(0.6, 1.4), rng),
@@ -445,7 +446,8 @@ def synthetic_clips(out: Path, progress) -> Iterator[Clip]:
 def _random_band(rng: np.random.Generator) -> np.ndarray:
     low = np.exp(rng.uniform(np.log(80), np.log(3000)))
     high = min(7500.0, low * rng.uniform(1.5, 8))
-    return noises.modulated(15 * RATE, low, high, rng.uniform(0.5, 8), rng.uniform(3, 9), rng)
+    hertz, depth_db = rng.uniform(0.5, 8), rng.uniform(3, 9)
+    return noises.modulated(15 * SAMPLE_RATE, low, high, hertz, depth_db, rng)
 
 
 # --- Command line ---------------------------------------------------------------------------

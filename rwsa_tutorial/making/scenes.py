@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from .noises import RATE, band, coloured, fan, keyboard, modulated, ring, shaped, slow, unit
+from ..rates import SAMPLE_RATE
+from .noises import band, coloured, fan, keyboard, modulated, ring, shaped, slow, unit
 
 
 def seconds(n: int) -> np.ndarray:
-    return np.arange(n) / RATE
+    return np.arange(n) / SAMPLE_RATE
 
 
 def harmonics(pitch: np.ndarray, amplitudes, rng: np.random.Generator) -> np.ndarray:
     """A sum of harmonics (n,) of a pitch curve (n,) in Hz; those above 7 kHz are left out."""
-    phase = 2 * np.pi * np.cumsum(pitch) / RATE
+    phase = 2 * np.pi * np.cumsum(pitch) / SAMPLE_RATE
     wave = np.zeros(len(pitch))
     for k, amplitude in enumerate(amplitudes, start=1):
         if k * pitch.max() < 7000:
@@ -27,7 +28,7 @@ def harmonics(pitch: np.ndarray, amplitudes, rng: np.random.Generator) -> np.nda
 
 def resonant(wave: np.ndarray, peaks) -> np.ndarray:
     """Colour a wave (n,) with resonances, a list of (frequency in Hz, width in Hz, gain)."""
-    f = np.fft.rfftfreq(len(wave), 1 / RATE)
+    f = np.fft.rfftfreq(len(wave), 1 / SAMPLE_RATE)
     gain = 0.1 + sum(g / (1 + ((f - centre) / width) ** 2) for centre, width, g in peaks)
     return np.fft.irfft(np.fft.rfft(wave) * gain, len(wave))
 
@@ -54,7 +55,7 @@ def wind(n: int, rng: np.random.Generator) -> np.ndarray:
     strong = shaped(n, lambda f: 1 / (1 + (f / 350) ** 1.7), rng)
     share = 1 / (1 + np.exp(-2 * gust))
     pitch = rng.uniform(500, 900) * 2 ** (0.25 * gust)
-    carrier = np.exp(2j * np.pi * np.cumsum(pitch) / RATE)
+    carrier = np.exp(2j * np.pi * np.cumsum(pitch) / SAMPLE_RATE)
     whistle = unit((carrier * (slow(n, 40, rng) + 1j * slow(n, 40, rng))).real)
     wave = (1 - share) * calm + share * (1.6 * strong + 0.12 * whistle)
     return unit(wave * 10 ** (5 * gust / 20))
@@ -63,10 +64,10 @@ def wind(n: int, rng: np.random.Generator) -> np.ndarray:
 def stream(n: int, rng: np.random.Generator) -> np.ndarray:
     """Running water: hundreds of bubbles a second, each a short rising tone, over a hiss."""
     wave = np.zeros(n)
-    for _ in range(int(n / RATE * rng.uniform(120, 260))):
+    for _ in range(int(n / SAMPLE_RATE * rng.uniform(120, 260))):
         pitch = np.exp(rng.normal(np.log(900), 0.6))
         length = rng.uniform(0.01, 0.05) * (900 / pitch) ** 0.3
-        at = seconds(int(3 * length * RATE))
+        at = seconds(int(3 * length * SAMPLE_RATE))
         rising = pitch * at * (1 + rng.uniform(0, 2.5) * at)
         bubble = np.sin(2 * np.pi * rising) * np.exp(-at / length) * np.clip(at / 0.001, 0, 1)
         place(wave, bubble * np.exp(rng.normal(0, 0.7)), rng.integers(n))
@@ -80,7 +81,7 @@ def stream(n: int, rng: np.random.Generator) -> np.ndarray:
 def engine(n: int, pitch: float, rng: np.random.Generator) -> np.ndarray:
     """A combustion engine: strokes at `pitch` Hz that never quite repeat, in a body of metal."""
     turn = pitch * (1 + 0.02 * slow(n, 0.8, rng) + 0.004 * slow(n, 12, rng))
-    phase = np.cumsum(turn) / RATE
+    phase = np.cumsum(turn) / SAMPLE_RATE
     strength = 1 + 0.35 * rng.standard_normal(int(phase[-1]) + 2)
     stroke = np.exp(-6 * (phase % 1)) * strength[phase.astype(int)]
     rough = stroke * (1 + 0.5 * rng.standard_normal(n))
@@ -104,8 +105,8 @@ def bus(n: int, rng: np.random.Generator) -> np.ndarray:
     motor = (1 - load) * engine(n, rng.uniform(14, 18), rng) + load * engine(n, 34, rng)
     rattle = modulated(n, 700, 2600, 9, 6, rng) * (0.3 + load)
     wave = motor + 0.5 * coloured(n, 2, rng) + 0.2 * unit(rattle)
-    for start in rng.integers(0, n, max(1, round(n / RATE / 8))):
-        hiss = band(n, 2000, 6500, rng)[: int(1.2 * RATE)]
+    for start in rng.integers(0, n, max(1, round(n / SAMPLE_RATE / 8))):
+        hiss = band(n, 2000, 6500, rng)[: int(1.2 * SAMPLE_RATE)]
         place(wave, 0.5 * hiss * swell(len(hiss), 0.6, 0.05), start)
     return unit(wave)
 
@@ -115,15 +116,16 @@ def metro(n: int, rng: np.random.Generator) -> np.ndarray:
     wave = shaped(n, lambda f: 1 / (1 + (f / 180) ** 1.3), rng)
     wave *= 10 ** (slow(n, 0.4, rng) * 2 / 20)
     gap, start = rng.uniform(0.7, 1.1), rng.uniform(0, 0.5)
-    while start < n / RATE:
+    while start < n / SAMPLE_RATE:
         for offset in (0.0, 0.13):
-            place(wave, 2.2 * ring(rng.uniform(70, 110), 0.03, rng), int((start + offset) * RATE))
-            place(wave, ring(rng.uniform(400, 900), 0.01, rng), int((start + offset) * RATE))
+            at = int((start + offset) * SAMPLE_RATE)
+            place(wave, 2.2 * ring(rng.uniform(70, 110), 0.03, rng), at)
+            place(wave, ring(rng.uniform(400, 900), 0.01, rng), at)
         start += gap * rng.uniform(0.95, 1.05)
     pitch = rng.uniform(350, 600) * (1 + 0.25 * slow(n, 0.15, rng))
     wave += 0.12 * unit(harmonics(pitch, (1, 0.5, 0.6, 0.2), rng))
-    for _ in range(max(1, round(n / RATE / 9))):
-        length = int(rng.uniform(0.8, 2.5) * RATE)
+    for _ in range(max(1, round(n / SAMPLE_RATE / 9))):
+        length = int(rng.uniform(0.8, 2.5) * SAMPLE_RATE)
         tone = rng.uniform(1800, 3200) * (1 + 0.01 * slow(length, 20, rng))
         squeal = harmonics(tone, (1, 0.4), rng)
         squeal *= np.hanning(length) * 10 ** (slow(length, 8, rng) * 4 / 20)
@@ -155,16 +157,16 @@ def vacuum(n: int, rng: np.random.Generator) -> np.ndarray:
 def drill(n: int, rng: np.random.Generator) -> np.ndarray:
     """A hammer drill through a wall: bouts of blows at 30 to 50 Hz and a screaming gear."""
     wave = 0.03 * coloured(n, 1, rng)
-    at = int(rng.uniform(0, 0.6) * RATE)
+    at = int(rng.uniform(0, 0.6) * SAMPLE_RATE)
     while at < n:
-        length = int(rng.uniform(0.8, 2.4) * RATE)
+        length = int(rng.uniform(0.8, 2.4) * SAMPLE_RATE)
         blows = engine(length, rng.uniform(30, 50), rng)
         whine = rng.uniform(380, 520) * (1 + 0.02 * slow(length, 3, rng))
         gear = harmonics(whine, (1, 0.8, 0.6, 0.5, 0.5), rng)
         grit = band(length, 1500, 6000, rng) * (0.4 + np.abs(blows))
         bout = blows + 0.25 * unit(gear) + 0.5 * unit(grit)
         place(wave, bout * np.clip(seconds(length) / 0.15, 0, 1), at)
-        at += length + int(rng.uniform(0.3, 1.2) * RATE)
+        at += length + int(rng.uniform(0.3, 1.2) * SAMPLE_RATE)
     return unit(wave)
 
 
@@ -177,14 +179,14 @@ def siren(n: int, rng: np.random.Generator) -> np.ndarray:
         (at * 3.2) % 1,
         (at * 0.9 % 1 > 0.5).astype(float),
     ][form]
-    passing = np.tanh((at - rng.uniform(0.3, 0.7) * n / RATE) / 1.5)
+    passing = np.tanh((at - rng.uniform(0.3, 0.7) * n / SAMPLE_RATE) / 1.5)
     pitch = (rng.uniform(550, 700) * (1 + 0.9 * sweep)) * (1 - 0.03 * passing)
     horn = harmonics(pitch, 1 / np.arange(1, 9) ** 0.8, rng)
     horn = resonant(horn, [(1200, 500, 2), (2800, 700, 1)])
     near = 10 ** (-6 * np.abs(passing) / 20 + slow(n, 2, rng) * 1.5 / 20)
     wave = unit(horn * near)
     for _ in range(6):  # the fronts of the houses
-        delay = rng.integers(RATE // 40, RATE // 4)
+        delay = rng.integers(SAMPLE_RATE // 40, SAMPLE_RATE // 4)
         wave[delay:] += rng.uniform(0.05, 0.25) * wave[:-delay]
     return unit(unit(wave) + 0.25 * shaped(n, lambda f: 1 / (1 + (f / 150) ** 1.5), rng))
 
@@ -192,8 +194,8 @@ def siren(n: int, rng: np.random.Generator) -> np.ndarray:
 def office(n: int, rng: np.random.Generator) -> np.ndarray:
     """An office: ventilation, somebody typing, a printer that draws in paper."""
     wave = 0.5 * fan(n, rng) + 0.8 * keyboard(n, rng)
-    for _ in range(max(1, round(n / RATE / 12))):
-        length = int(rng.uniform(1.0, 2.5) * RATE)
+    for _ in range(max(1, round(n / SAMPLE_RATE / 12))):
+        length = int(rng.uniform(1.0, 2.5) * SAMPLE_RATE)
         pull = np.clip(np.sin(2 * np.pi * rng.uniform(2, 4) * seconds(length)), 0, 1)
         printer = band(length, 400, 3500, rng) * (0.3 + pull) * np.hanning(length) ** 0.3
         place(wave, 0.7 * printer, rng.integers(n))
@@ -204,7 +206,7 @@ def kitchen(n: int, rng: np.random.Generator) -> np.ndarray:
     """A kitchen: dishes, cutlery in a drawer, running water for a while, a humming fridge."""
     wave = 0.06 * unit(harmonics(np.full(n, 100.0), 1 / np.arange(1, 9) ** 1.5, rng))
     wave += 0.05 * coloured(n, 1, rng)
-    for _ in range(max(3, rng.poisson(n / RATE * 1.6))):
+    for _ in range(max(3, rng.poisson(n / SAMPLE_RATE * 1.6))):
         dish = ring(np.exp(rng.uniform(np.log(700), np.log(5000))), rng.uniform(0.01, 0.09), rng)
         for second in rng.uniform(1.3, 2.9, 2):  # plates have more than one tone
             place(dish, 0.5 * ring(min(7000, 1800 * second), 0.02, rng), 0)
@@ -223,18 +225,18 @@ def birds(n: int, rng: np.random.Generator) -> np.ndarray:
     for _ in range(rng.integers(3, 6)):
         song = []
         for _ in range(rng.integers(2, 7)):
-            length = int(rng.uniform(0.04, 0.22) * RATE)
+            length = int(rng.uniform(0.04, 0.22) * SAMPLE_RATE)
             start, end = rng.uniform(1900, 5200, 2)
             trill = np.sin(2 * np.pi * rng.uniform(15, 60) * seconds(length))
             pitch = np.linspace(start, start + 0.4 * (end - start), length)
             pitch *= 1 + rng.uniform(0, 0.06) * trill
             song += [harmonics(pitch, (1, 0.15), rng) * np.hanning(length)]
-            song += [np.zeros(rng.integers(RATE // 50, RATE // 8))]
+            song += [np.zeros(rng.integers(SAMPLE_RATE // 50, SAMPLE_RATE // 8))]
         song = np.concatenate(song) * 10 ** (rng.uniform(-12, 0) / 20)
-        at = rng.integers(0, RATE)
+        at = rng.integers(0, SAMPLE_RATE)
         while at < n:
             place(wave, song, at)
-            at += len(song) + int(rng.exponential(1.2) * RATE)
+            at += len(song) + int(rng.exponential(1.2) * SAMPLE_RATE)
     return unit(wave)
 
 
@@ -242,18 +244,18 @@ def barking(n: int, rng: np.random.Generator) -> np.ndarray:
     """A dog: groups of barks with a falling, rough pitch, in a yard."""
     wave = 0.02 * coloured(n, 1.5, rng)
     voice = rng.uniform(320, 520)
-    at = int(rng.uniform(0, 0.8) * RATE)
+    at = int(rng.uniform(0, 0.8) * SAMPLE_RATE)
     while at < n:
         for _ in range(rng.integers(1, 5)):
-            length = int(rng.uniform(0.16, 0.3) * RATE)
+            length = int(rng.uniform(0.16, 0.3) * SAMPLE_RATE)
             fall = np.linspace(1.15, 0.7, length) * (1 + 0.05 * slow(length, 60, rng))
             tone = harmonics(voice * fall, 1 / np.arange(1, 16) ** 0.6, rng)
             bark = unit(tone) + 0.5 * rng.standard_normal(length)
             bark = resonant(bark, [(700, 200, 2), (1400, 300, 1.5), (2900, 600, 0.5)])
             place(wave, unit(bark) * swell(length, 0.12, 0.015) * rng.uniform(0.5, 1), at)
-            at += length + int(rng.uniform(0.05, 0.35) * RATE)
-        at += int(rng.exponential(0.9) * RATE)
-    for delay in rng.integers(RATE // 30, RATE // 5, 5):
+            at += length + int(rng.uniform(0.05, 0.35) * SAMPLE_RATE)
+        at += int(rng.exponential(0.9) * SAMPLE_RATE)
+    for delay in rng.integers(SAMPLE_RATE // 30, SAMPLE_RATE // 5, 5):
         wave[delay:] += rng.uniform(0.05, 0.2) * wave[:-delay]
     return unit(wave)
 
@@ -266,8 +268,8 @@ def applause(n: int, rng: np.random.Generator) -> np.ndarray:
         clap = shaped(400, lambda f: 1 / (1 + ((f - 1400) / 900) ** 2), rng)
         clap *= np.exp(-np.arange(400) / rng.uniform(40, 110)) * 10 ** (rng.normal(0, 4) / 20)
         at, gap = rng.uniform(0, 0.4), rng.uniform(0.2, 0.36)
-        while at < n / RATE:
-            place(wave, clap, int(at * RATE))
+        while at < n / SAMPLE_RATE:
+            place(wave, clap, int(at * SAMPLE_RATE))
             at += gap * rng.normal(1, 0.08)
     return unit(wave * tide)
 
@@ -276,20 +278,20 @@ def steps(n: int, rng: np.random.Generator) -> np.ndarray:
     """Somebody walks on boards, shuts a door, jingles with keys."""
     wave = 0.02 * coloured(n, 1.5, rng)
     at = rng.uniform(0, 0.4)
-    while at < n / RATE:
+    while at < n / SAMPLE_RATE:
         weight = rng.uniform(0.5, 1)
-        place(wave, weight * ring(rng.uniform(90, 140), 0.025, rng), int(at * RATE))
-        place(wave, 0.5 * weight * ring(rng.uniform(1500, 2600), 0.004, rng), int(at * RATE))
+        place(wave, weight * ring(rng.uniform(90, 140), 0.025, rng), int(at * SAMPLE_RATE))
+        place(wave, 0.5 * weight * ring(rng.uniform(1500, 2600), 0.004, rng), int(at * SAMPLE_RATE))
         scuff = band(1600, 1000, 4000, rng) * np.hanning(1600) * 0.08
-        place(wave, scuff, int((at + 0.09) * RATE))
+        place(wave, scuff, int((at + 0.09) * SAMPLE_RATE))
         at += rng.normal(0.52, 0.03) + (rng.random() < 0.08) * rng.uniform(0.5, 1.5)
-    for _ in range(max(1, round(n / RATE / 6))):
+    for _ in range(max(1, round(n / SAMPLE_RATE / 6))):
         start = rng.integers(n)
         place(wave, 1.2 * ring(rng.uniform(45, 80), 0.09, rng), start)
         place(wave, 0.8 * ring(rng.uniform(300, 600), 0.02, rng), start)
-    for _ in range(max(1, round(n / RATE / 3))):
-        keys = np.zeros(RATE // 2)
-        for start in rng.integers(0, RATE // 3, 14):
+    for _ in range(max(1, round(n / SAMPLE_RATE / 3))):
+        keys = np.zeros(SAMPLE_RATE // 2)
+        for start in rng.integers(0, SAMPLE_RATE // 3, 14):
             place(keys, ring(rng.uniform(3500, 7000), 0.012, rng), start)
         place(wave, 0.12 * keys, rng.integers(n))
     return unit(wave)
@@ -300,7 +302,7 @@ def steps(n: int, rng: np.random.Generator) -> np.ndarray:
 
 def pluck(pitch: float, length: float, bright: float, rng: np.random.Generator) -> np.ndarray:
     """A plucked string: harmonics that die the faster the higher they are."""
-    at = seconds(int(length * RATE))
+    at = seconds(int(length * SAMPLE_RATE))
     note = np.zeros(len(at))
     for k in range(1, int(min(20, 7000 / pitch)) + 1):
         decay = np.exp(-at * (1.2 + 0.5 * k) / length * 2)
@@ -319,8 +321,8 @@ def music(n: int, rng: np.random.Generator) -> np.ndarray:
     bright = rng.uniform(0.8, 1.4)
     wave = np.zeros(n)
     drum, brush = ring(60, 0.08, rng), band(2400, 3000, 7500, rng) * np.exp(-np.arange(2400) / 500)
-    for step in range(int(n / RATE / beat * 2) + 1):
-        at = int(step * beat / 2 * RATE)
+    for step in range(int(n / SAMPLE_RATE / beat * 2) + 1):
+        at = int(step * beat / 2 * SAMPLE_RATE)
         chord = chords[order[step // 8 % 4]]
         if step % 4 == 0:
             place(wave, 1.4 * pluck(root / 2 * 2 ** (chord[0] / 12), 4 * beat, bright, rng), at)
@@ -331,7 +333,7 @@ def music(n: int, rng: np.random.Generator) -> np.ndarray:
             note = chord[rng.integers(3)] + 12 * rng.integers(1, 3)
             place(wave, 0.6 * pluck(root * 2 ** (note / 12), 2 * beat, bright, rng), at)
     # A small loudspeaker: nothing below 120 Hz.
-    f = np.fft.rfftfreq(n, 1 / RATE)
+    f = np.fft.rfftfreq(n, 1 / SAMPLE_RATE)
     return unit(np.fft.irfft(np.fft.rfft(wave) / np.sqrt(1 + (120 / np.maximum(f, 1)) ** 4), n))
 
 
@@ -341,7 +343,7 @@ def song(n: int, rng: np.random.Generator) -> np.ndarray:
     scale = 220 * 2 ** (np.array([0, 2, 4, 5, 7, 9, 11, 12]) / 12) * rng.uniform(0.8, 1.3)
     degree = 3
     while at < n:
-        length = int(rng.choice([0.3, 0.45, 0.6, 1.2]) * RATE)
+        length = int(rng.choice([0.3, 0.45, 0.6, 1.2]) * SAMPLE_RATE)
         degree = int(np.clip(degree + rng.integers(-2, 3), 0, 7))
         vibrato = 1 + 0.012 * np.sin(2 * np.pi * rng.uniform(5, 6.5) * seconds(length))
         note = harmonics(scale[degree] * vibrato, 1 / np.arange(1, 14), rng)

@@ -19,8 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..rates import SAMPLE_RATE
 from .mini import plan
-from .packing import RATE, Clip, assemble, has_part, save_part
+from .packing import Clip, assemble, has_part, save_part
 from .texts import sentences
 from .voices import KokoroEngine, pico, trim_ends
 
@@ -56,8 +57,8 @@ def utterances(engine: str, say, voices: list[str], number: int, progress) -> It
         name = f"{number:02d}/{count:03d} {text}"
         yield Clip(wave, name, f"{engine}:{voice}", "en")
         count += 1
-        seconds += len(wave) / RATE
-        progress.update(len(wave) / RATE / 60)
+        seconds += len(wave) / SAMPLE_RATE
+        progress.update(len(wave) / SAMPLE_RATE / 60)
 
 
 def main(arguments: list[str] | None = None) -> int:

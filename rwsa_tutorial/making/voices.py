@@ -17,7 +17,7 @@ import numpy as np
 
 from ..corpora.paper.fetching import printable
 from ..corpora.paper.unpacking import unpack
-from .packing import RATE
+from ..rates import SAMPLE_RATE
 
 # By a voice's first letter. Japanese and Chinese voices speak English too, with an accent.
 LANGUAGE = {"a": "en-us", "b": "en-gb", "e": "es", "f": "fr-fr", "h": "hi", "i": "it", "p": "pt-br"}
@@ -108,7 +108,7 @@ class KokoroEngine:
 
         language = LANGUAGE[voice[0]]
         wave, rate = self._kokoro.create(text, self.style(voice), speed, language)
-        return soxr.resample(wave.astype(np.float64), rate, RATE)
+        return soxr.resample(wave.astype(np.float64), rate, SAMPLE_RATE)
 
 
 def pico(text: str, voice: str, speed: float = 1.0, pitch: float = 1.0) -> np.ndarray:
@@ -132,5 +132,5 @@ def trim_ends(wave: np.ndarray, keep: float = 0.15) -> np.ndarray:
     loud = np.flatnonzero(np.abs(wave) > 1e-3 * np.abs(wave).max(initial=0.0))
     if not len(loud):
         raise ValueError("the wave is silent")
-    reach = int(keep * RATE)
+    reach = int(keep * SAMPLE_RATE)
     return wave[max(0, loud[0] - reach) : loud[-1] + reach]

@@ -12,9 +12,9 @@ import warnings
 import numpy as np
 
 from .. import audio
+from ..rates import SAMPLE_RATE
 
 METRICS = ("pesq", "ssnr", "estoi", "si_sdr")
-SCORE_RATE = 16_000
 
 SSNR_FRAME = 480
 SSNR_HOP = 120
@@ -24,7 +24,7 @@ STOI_FRAME = 512  # a little over one frame of pystoi, which cannot do with less
 # have 64 samples; an utterance and the pause after it take 46 + 51 of them at least, and the wave
 # is padded by 150: up to this length there is room, whatever is in it.
 PESQ_LONGEST = (50 * (46 + 51) - 150) * 64  # 18.8 s
-PESQ_PIECE = 12 * SCORE_RATE  # about the length that PESQ is meant for
+PESQ_PIECE = 12 * SAMPLE_RATE  # about the length that PESQ is meant for
 PESQ_MISSING = (
     "PESQ is not installed, so its scores are missing: `pip install pesq`, which needs a C compiler"
 )
@@ -49,8 +49,8 @@ def score(clean, enhanced, sample_rate, metrics=METRICS):
     if unknown:
         raise ValueError(f"Unknown score {unknown[0]!r}; choose from {', '.join(METRICS)}.")
     clean, enhanced = _pair(clean, enhanced)
-    clean = audio.resample(clean, sample_rate, SCORE_RATE)
-    enhanced = audio.resample(enhanced, sample_rate, SCORE_RATE)
+    clean = audio.resample(clean, sample_rate, SAMPLE_RATE)
+    enhanced = audio.resample(enhanced, sample_rate, SAMPLE_RATE)
     functions = {"pesq": pesq, "ssnr": ssnr, "estoi": estoi, "si_sdr": si_sdr}
     return {name: functions[name](clean, enhanced) for name in metrics}
 
@@ -103,7 +103,7 @@ def _pesq_of_piece(package, clean, enhanced):
     if not clean.any() or not enhanced.any():
         return None
     try:
-        value = float(package.pesq(SCORE_RATE, clean, enhanced, "wb"))
+        value = float(package.pesq(SAMPLE_RATE, clean, enhanced, "wb"))
     except package.PesqError:
         return None
     return value if np.isfinite(value) else None
@@ -114,7 +114,7 @@ def pesq_edges(clean):
     n = len(clean)
     if n <= PESQ_LONGEST:
         return [0, n]
-    count, reach, hush = -(-n // PESQ_PIECE), 3 * SCORE_RATE, SCORE_RATE // 10
+    count, reach, hush = -(-n // PESQ_PIECE), 3 * SAMPLE_RATE, SAMPLE_RATE // 10
     edges = [0]
     for i in range(1, count):
         first = i * n // count - reach
@@ -171,7 +171,7 @@ def estoi(clean, enhanced):
         # pystoi answers a too short signal with a warning and 1e-5; that is no score.
         warnings.simplefilter("error", RuntimeWarning)
         try:
-            return float(stoi(clean, enhanced, SCORE_RATE, extended=True))
+            return float(stoi(clean, enhanced, SAMPLE_RATE, extended=True))
         except RuntimeWarning:
             return None
 

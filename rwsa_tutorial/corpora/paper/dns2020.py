@@ -18,15 +18,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ...rates import SAMPLE_RATE
 from ..corpus import Corpus, Pair
 from ..pairs import paired_files
-from .fetching import OTHER_FORM, alone, check_space, download, mark, read_text, state
+from .fetching import OTHER_FORM, download, read_text
 from .sources import DOWNLOADS, Piece, Sources, bring, forget
+from .store import alone, check_space, mark, state
 from .unpacking import KINDS, unpack
 from .vb_demandex import check_complete
 
 NAME = "dns2020"
-SAMPLE_RATE = 16_000
 PAIRS = 150
 SIZE = "96 MB"
 REPOSITORY = "microsoft/DNS-Challenge"

@@ -25,7 +25,6 @@ from ..mixing import loudness
 from .fetching import say
 
 RATE = 48_000  # Hz, of EARS and of WHAM!'s unsegmented noise
-SAMPLE_RATE = 16_000  # Hz, of the corpus
 SEED = 42
 SNR_DB = (-2.5, 17.5)
 BINS = 12  # of SNR, gone through in turn by each style

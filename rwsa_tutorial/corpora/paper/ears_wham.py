@@ -22,19 +22,9 @@ from ... import audio, tables
 from ..corpus import Corpus, Pair
 from . import ears_mixing
 from .ears_mixing import COLUMNS, RATE, SAMPLE_RATE, Noise
-from .fetching import (
-    MARKER,
-    OTHER_FORM,
-    alone,
-    check_space,
-    digest,
-    download,
-    mark,
-    read_text,
-    say,
-    state,
-)
+from .fetching import OTHER_FORM, digest, download, read_text, say
 from .sources import Piece, Sources, bring, forget, obtain
+from .store import MARKER, alone, check_space, mark, state
 from .unpacking import unpack
 from .vb_demandex import check_complete
 

@@ -18,7 +18,8 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from .fetching import check, check_space, contents, download, read_text, say
+from .fetching import check, download, read_text, say
+from .store import check_space, contents
 from .unpacking import KINDS, is_archive, unpack
 
 SUMS = "SHA256SUMS"

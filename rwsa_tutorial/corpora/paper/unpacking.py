@@ -29,7 +29,8 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from .fetching import BLOCK, amount, check_space, printable
+from .fetching import BLOCK, printable
+from .store import amount, check_space
 
 HEADER = 1 << 20  # bytes that may describe one entry: its name, mostly
 LONGEST, DEEPEST = 4096, 64  # letters of a name, folders in each other: more than any disk takes

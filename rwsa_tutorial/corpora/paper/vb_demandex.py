@@ -8,13 +8,14 @@ each archive's length and SHA-256, which are checked before anything is unpacked
 import json
 from pathlib import Path
 
+from ...rates import SAMPLE_RATE
 from ..corpus import Corpus, Pair
 from ..pairs import paired_files
-from .fetching import OTHER_FORM, alone, home, mark, read_text, state
+from .fetching import OTHER_FORM, read_text
 from .sources import Piece, Sources, obtain, room
+from .store import alone, home, mark, state
 
 NAME = "vb-demandex"
-SAMPLE_RATE = 16_000
 SPLITS = ("train", "valid", "test")
 PARTS = tuple(f"{kind}_{split}" for split in SPLITS for kind in ("clean", "noisy"))
 SIZE = "1.9 GB to download, 5 GB on the disk for a while"

@@ -16,11 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from ...paths import data_path, whole_file
+from ...rates import SAMPLE_RATE
 from .. import noises
 from ..voices import voices_cache
 from . import backgrounds, plan, speech
 
-RATE = noises.RATE
+SAMPLE_RATE = SAMPLE_RATE
 SPEECH_DB = -33.0  # root mean square re full scale
 NOISE_DB = -42.0  # leaves room for peaks, and saves bits
 OPUS = {"subtype": "OPUS", "format": "OGG"}
@@ -37,7 +38,7 @@ def save(path: Path, wave: np.ndarray, level_db: float, compression: float) -> N
     how = OPUS if path.suffix == ".ogg" else {"subtype": "PCM_16", "format": "FLAC"}
     level = compression if path.suffix == ".ogg" else 1.0
     with whole_file(path) as part:
-        soundfile.write(part, wave, RATE, compression_level=level, **how)
+        soundfile.write(part, wave, SAMPLE_RATE, compression_level=level, **how)
 
 
 def speech_path(out: Path, line: plan.Line) -> Path:
@@ -56,7 +57,7 @@ def make_line(line: plan.Line, speakers: speech.Speakers) -> np.ndarray:
     speed = line.speed
     for _ in range(4):
         wave = speakers.say(line.voice, line.text, speed, line.style)
-        seconds = len(wave) / RATE
+        seconds = len(wave) / SAMPLE_RATE
         if shortest <= seconds <= longest:
             break
         speed *= 1.05 * seconds / longest if seconds > longest else 0.95 * seconds / shortest
@@ -72,7 +73,7 @@ def make_line(line: plan.Line, speakers: speech.Speakers) -> np.ndarray:
 
 def make_noise(corpus: str, split: str, kind: str, voices: backgrounds.Voices) -> np.ndarray:
     """The noise recording of a kind in a split, (n,), root mean square 1."""
-    n = round(plan.PLANS[corpus].splits[split].noise_seconds * RATE)
+    n = round(plan.PLANS[corpus].splits[split].noise_seconds * SAMPLE_RATE)
     rng = np.random.default_rng(plan.seed_of(corpus, split, "noise", kind))
     return backgrounds.KINDS[kind](n, rng, voices)
 
@@ -91,7 +92,7 @@ def manifest(out: Path, corpus: str) -> dict:
         "about": about.about,
         "licence": "Apache-2.0",
         "made_with": "Kokoro-82M and SVOX Pico (both Apache-2.0); text, noise and mixing our own",
-        "sample_rate": RATE,
+        "sample_rate": SAMPLE_RATE,
         "ratio": about.ratio,
         "splits": {},
     }

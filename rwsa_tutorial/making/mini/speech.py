@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ...rates import SAMPLE_RATE
 from .. import noises
 from ..voices import KokoroEngine, pico, trim_ends
 
-RATE = noises.RATE
+SAMPLE_RATE = SAMPLE_RATE
 # delivery -> (speed, pitch): pitch is raised by playing faster, so that all formants move with it
 STYLES = {
     "neutral": (1.0, 1.0),
@@ -43,7 +44,7 @@ class Speakers:
             self._kokoro = self._kokoro or KokoroEngine(self._cache, self._threads)
             wave = self._kokoro.say(text, name, tempo)
         if pitch != 1.0:
-            wave = soxr.resample(wave, RATE * pitch, RATE)
+            wave = soxr.resample(wave, SAMPLE_RATE * pitch, SAMPLE_RATE)
         wave = trim_ends(wave, keep=0.15)
         if style == "loud":
             wave = raised(wave)
@@ -54,7 +55,7 @@ class Speakers:
 
 def raised(wave: np.ndarray) -> np.ndarray:
     """A raised voice: a flatter spectrum (3 dB an octave above 500 Hz) and a steadier level."""
-    f = np.fft.rfftfreq(len(wave), 1 / RATE)
+    f = np.fft.rfftfreq(len(wave), 1 / SAMPLE_RATE)
     gain = np.sqrt(np.clip(f / 500, 1, 8))
     wave = noises.unit(np.fft.irfft(np.fft.rfft(wave) * gain, len(wave)))
     return np.tanh(0.8 * wave)
@@ -72,7 +73,7 @@ def whispered(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     out = np.zeros(len(wave))
     lifter = np.zeros(size)
     lifter[:24] = lifter[-23:] = 1.0
-    tilt = 1 / np.sqrt(1 + (600 / np.maximum(np.fft.rfftfreq(size, 1 / RATE), 1)) ** 2)
+    tilt = 1 / np.sqrt(1 + (600 / np.maximum(np.fft.rfftfreq(size, 1 / SAMPLE_RATE), 1)) ** 2)
     for start in range(0, len(wave) - size, hop):
         part = slice(start, start + size)
         spectrum = np.log(np.abs(np.fft.rfft(wave[part] * window)) + 1e-5)
@@ -85,7 +86,7 @@ def whispered(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def microphone(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Another microphone and place: a smooth random tilt of up to 5 dB, and no bass below it."""
     spectrum = np.fft.rfft(wave)
-    f = np.fft.rfftfreq(len(wave), 1 / RATE)
+    f = np.fft.rfftfreq(len(wave), 1 / SAMPLE_RATE)
     octaves = np.log2(np.maximum(f, 62.5) / 62.5)
     curve = np.interp(octaves, np.arange(8), rng.uniform(-5, 5, 8))
     cut = rng.uniform(50, 120)
