@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from .. import audio
 from ..features import SAMPLE_RATE, gain
+from ..processes import shared_memory
 from .corpus import Recipe, check_values, read_part
 from .mixing import mix
 from .rooms import in_room
@@ -176,8 +177,9 @@ class Segments(Dataset):
             examples=examples, samples=samples, seed=seed
         )
         self.sample_rate = sample_rate
-        # In shared memory, so that what one worker has found all of them know.
-        self.gains = torch.full((len(self.pairs),), torch.nan, dtype=torch.float64).share_memory_()
+        self.gains = torch.full((len(self.pairs),), torch.nan, dtype=torch.float64)
+        with shared_memory("what is known of the pairs cannot be shared"):
+            self.gains.share_memory_()  # so that what one worker has found all of them know
         self._order = (None, None)
 
     def __len__(self):
