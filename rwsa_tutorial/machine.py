@@ -12,6 +12,8 @@ from pathlib import Path
 
 import torch
 
+from .processes import shared_memory
+
 # modules that a fresh process finds loaded, where the system can start one from a bare copy
 _PRELOADED = ["rwsa_tutorial.bench", "rwsa_tutorial.enhancement", "rwsa_tutorial.compiled.mixer"]
 
@@ -111,7 +113,9 @@ def in_fresh_process(function, *arguments):
         context.set_forkserver_preload(_PRELOADED)
     threads = torch.get_num_threads()
     try:
-        with ProcessPoolExecutor(1, context, torch.set_num_threads, (threads,)) as pool:
+        with shared_memory("a fresh process cannot be started"):
+            pool = ProcessPoolExecutor(1, context, torch.set_num_threads, (threads,))
+        with pool:
             return pool.submit(function, *arguments).result()
     except BrokenProcessPool:
         return {"not_measured": "the process was stopped, perhaps for want of memory"}

@@ -27,12 +27,20 @@ def pool(workers, what, begin=None, arguments=()):
     Raises ValueError, in words, where the system gives processes nothing to share.
     """
     context = multiprocessing.get_context("spawn")
-    try:
+    with shared_memory(f"{what} cannot be started"):
         return ProcessPoolExecutor(workers, context, _begin, (begin, arguments))
-    except (OSError, ImportError, NotImplementedError) as error:
+
+
+@contextlib.contextmanager
+def shared_memory(what):
+    """ValueError in words where the system has none; what: "processes that score cannot start"."""
+    try:
+        yield
+    except (OSError, ImportError, RuntimeError) as error:  # by the system, and by who asks for it
         raise ValueError(
-            f"{what} cannot be started ({error}): they need shared memory. On Linux /dev/shm must "
-            "be there and be writable, in a container too."
+            f"{what} ({error}): there is no memory that processes could share. On Linux /dev/shm "
+            "must be there, be writable and have room; a container gets one by "
+            "docker run --shm-size=1g."
         ) from None
 
 

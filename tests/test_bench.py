@@ -1,8 +1,10 @@
 """`rwsa bench`: what the tables hold, and that a wrong engine is found out. Nothing is timed."""
 
 import csv
+import errno
 import importlib
 import math
+import os
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -214,6 +216,15 @@ def test_memory_is_that_of_a_fresh_process():
     assert 2 * states < row["memory_bytes"] < 40 * states
     failed = machine.in_fresh_process(bench._scan_memory, "warp", (1, 1, 1, 1), "cpu")
     assert "no scan engine 'warp'" in failed["not_measured"]
+
+
+def test_memory_that_cannot_be_measured_is_told_with_what_to_do(monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("multiprocessing.synchronize._multiprocessing.SemLock", refuse)
+    failed = machine.in_fresh_process(bench._scan_memory, "parallel", (1, 1, 1, 1), "cpu")
+    assert re.search("fresh process cannot be started.*/dev/shm must", failed["not_measured"])
 
 
 def test_level_shapes_are_those_of_the_network():

@@ -22,6 +22,7 @@ from ..corpora.corpus import Recipe, check_values, read_part
 from ..corpora.mixing import mix
 from ..corpora.rooms import in_room
 from ..features import SAMPLE_RATE, gain
+from ..processes import shared_memory
 
 SAMPLES = 30_600  # 256 frames, a training example of the paper
 PAUSE_DRAWS = 10
@@ -176,8 +177,9 @@ class Segments(Dataset):
             examples=examples, samples=samples, seed=seed
         )
         self.sample_rate = sample_rate
-        # In shared memory, so that what one worker has found all of them know.
-        self.gains = torch.full((len(self.pairs),), torch.nan, dtype=torch.float64).share_memory_()
+        self.gains = torch.full((len(self.pairs),), torch.nan, dtype=torch.float64)
+        with shared_memory("what is known of the pairs cannot be shared"):
+            self.gains.share_memory_()  # so that what one worker has found all of them know
         self._order = (None, None)
 
     def __len__(self):

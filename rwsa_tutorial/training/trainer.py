@@ -29,6 +29,7 @@ from ..features import SAMPLE_RATE, analyse, synthesise
 from ..losses import WEIGHTS, enhancement_losses, metric_loss, total
 from ..model import count_parameters
 from ..paths import whole_file
+from ..processes import shared_memory
 from ..scores.metrics import shown, si_sdr
 from ..weights import find_weights, weights_file
 from .data import check_data, corpus_of, examples, validation_pairs
@@ -86,8 +87,7 @@ def train(config, run, resume=False, progress=True, callback=None, device=None):
     with contextlib.ExitStack() as stack:
         if main:
             stack.enter_context(folder.held())
-        with _shared_memory("PESQ, which is computed in processes of its own,"):
-            scorer = stack.enter_context(Scorer(config.pesq_workers))
+        scorer = stack.enter_context(Scorer(config.pesq_workers))
         # the caller's own random numbers are not touched
         stack.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
         trainer = Trainer(config, folder, corpus, accelerator, device, scorer, callback)
@@ -113,18 +113,6 @@ def _check_pesq(config, main):
         )
     if main and config.best == "pesq":
         _say("PESQ is not installed here: SI-SDR decides which weights are the best.")
-
-
-@contextlib.contextmanager
-def _shared_memory(what):
-    """Words for a system on which processes cannot share memory."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        raise ValueError(
-            f"{what} needs memory that processes share (/dev/shm on Linux), and there is none to "
-            f"be had here ({error}). In a container, mount one: docker run --shm-size=1g."
-        ) from None
 
 
 def _say(words):
@@ -180,8 +168,7 @@ class Trainer:
         self.device, self.scorer, self.callback = device, scorer, callback
         self.processes, self.rank = accelerator.num_processes, accelerator.process_index
         in_a_step = config.batch * config.accumulate * self.processes
-        with _shared_memory("What is known of the training pairs, which worker processes share,"):
-            self.data, epoch = examples(corpus, config, config.steps * in_a_step)
+        self.data, epoch = examples(corpus, config, config.steps * in_a_step)
         self.epoch_steps = config.epoch_steps or max(1, epoch // in_a_step)
         self.valid = validation_pairs(corpus, config)[self.rank :: self.processes]
 
@@ -361,7 +348,7 @@ class Trainer:
             pin_memory=self.device.type == "cuda",
             generator=torch.Generator(),
         )
-        with _shared_memory("Preparing examples in worker processes (workers: 0 needs none)"):
+        with shared_memory("processes for examples cannot be started; workers: 0 needs none"):
             loader = iter(loader)
         while True:
             try:

@@ -19,9 +19,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ... import audio, tables
+from ...rates import SAMPLE_RATE
 from ..corpus import Corpus, Pair
 from . import ears_mixing
-from .ears_mixing import COLUMNS, RATE, SAMPLE_RATE, Noise
+from .ears_mixing import COLUMNS, RATE, Noise
 from .fetching import OTHER_FORM, digest, download, read_text, say
 from .sources import Piece, Sources, bring, forget, obtain
 from .store import MARKER, alone, check_space, mark, state
