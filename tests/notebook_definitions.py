@@ -287,7 +287,7 @@ DEFINITIONS = (
         fractions(2, 2, 40, 33),
         {"dropout": 0.0},
     ),
-    Definition(LESSON_08, "rate", "rwsa_tutorial.training.trainer:rate", settings_and_step),
+    Definition(LESSON_08, "rate", "rwsa_tutorial.training.learner:rate", settings_and_step),
     Definition(LESSON_09, "gains", f"{BOOTSTRAP}:gains", scores_of_files),
     Definition(LESSON_09, "resampled_means", f"{BOOTSTRAP}:resampled_means", one_array(43)),
     Definition(LESSON_09, "interval", f"{BOOTSTRAP}:interval", one_array(43)),

@@ -138,7 +138,7 @@ def test_room_for_everything_is_asked_for_first(site, archives, home, monkeypatc
     hub(site, archives)
     enough_for_one = 2 * max(map(len, archives.values()))
     usage = type("", (), {"free": enough_for_one})()
-    monkeypatch.setattr(fetching.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(OSError, match="All of it needs"):
         vb_demandex.get(home / "vb-demandex", hub=site.url)
     assert [path for path, _ in site.asked] == [API]

@@ -13,7 +13,7 @@ import soundfile
 from rwsa_tutorial.making import examples, noises, packing, recorded, texts, voices
 from rwsa_tutorial.making.mini import __main__ as render_main
 from rwsa_tutorial.making.mini import plan
-from rwsa_tutorial.making.packing import Clip
+from rwsa_tutorial.making.packing import Stretch
 from rwsa_tutorial.rates import SAMPLE_RATE as RATE
 
 
@@ -35,10 +35,10 @@ def bursts(seconds, floor_db, rng, rate=RATE):
 def test_packed_clips_read_back_as_they_were(tmp_path):
     rng = np.random.default_rng(0)
     waves = {name: rng.standard_normal(n) for name, n in (("a", 1600), ("b", 900), ("c", 1234))}
-    clips = [Clip(wave, name, "anna", "en") for name, wave in waves.items()]
+    clips = [Stretch(wave, name, "anna", "en") for name, wave in waves.items()]
     packing.save_part(tmp_path, "first", "speech", clips[:2], "CC0")
     packing.save_part(tmp_path, "second", "speech", clips[2:], "MIT")
-    packing.save_part(tmp_path, "hiss", "noise", [Clip(waves["a"], "h")], "CC0")
+    packing.save_part(tmp_path, "hiss", "noise", [Stretch(waves["a"], "h")], "CC0")
     index = packing.assemble(tmp_path)
 
     assert index == json.loads((tmp_path / "index.json").read_text(encoding="utf-8"))
@@ -54,9 +54,9 @@ def test_packed_clips_read_back_as_they_were(tmp_path):
 
 
 def test_an_older_index_stays_true_when_a_source_is_added(tmp_path):
-    packing.save_part(tmp_path, "zebra", "speech", [Clip(np.ones(100), "z")], "CC0")
+    packing.save_part(tmp_path, "zebra", "speech", [Stretch(np.ones(100), "z")], "CC0")
     before = packing.assemble(tmp_path)
-    packing.save_part(tmp_path, "ant", "speech", [Clip(-np.ones(50), "a")], "CC0")
+    packing.save_part(tmp_path, "ant", "speech", [Stretch(-np.ones(50), "a")], "CC0")
     after = packing.assemble(tmp_path, ["ant", "zebra"])
     assert after["clips"][: len(before["clips"])] == before["clips"]
     assert np.load(tmp_path / "speech.npy")[:100].min() > 0
@@ -68,12 +68,12 @@ def test_bad_clips_and_parts_are_refused_in_words(tmp_path):
     with pytest.raises(ValueError, match="not finite"):
         packing.to_int16(np.array([0.0, np.nan]))
     with pytest.raises(ValueError, match="'speech' or 'noise'"):
-        packing.save_part(tmp_path, "x", "music", [Clip(np.ones(9), "f")], "CC0")
+        packing.save_part(tmp_path, "x", "music", [Stretch(np.ones(9), "f")], "CC0")
     with pytest.raises(ValueError, match="no usable clip"):
         packing.save_part(tmp_path, "x", "noise", [], "CC0")
     with pytest.raises(ValueError, match="no packed source"):
         packing.assemble(tmp_path)
-    packing.save_part(tmp_path, "x", "noise", [Clip(np.ones(9), "f")], "CC0")
+    packing.save_part(tmp_path, "x", "noise", [Stretch(np.ones(9), "f")], "CC0")
     np.save(tmp_path / "parts" / "x.npy", np.zeros(5, np.int16))
     with pytest.raises(ValueError, match="delete both files"):
         packing.assemble(tmp_path)
@@ -194,7 +194,7 @@ def test_held_out_effects_sound_in_validation_alone():
 
 def test_without_apt_get_the_command_says_what_it_needs(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(recorded.shutil, "which", lambda tool: None)
-    monkeypatch.setattr(recorded, "synthetic_clips", lambda out, _: [Clip(np.ones(9), "n")])
+    monkeypatch.setattr(recorded, "synthetic_clips", lambda out, _: [Stretch(np.ones(9), "n")])
     assert recorded.main([str(tmp_path)]) == 2
     said = capsys.readouterr().err
     assert "Debian or Ubuntu" in said and "no speech could be gathered" in said

@@ -14,7 +14,7 @@ from small_runs import SMALL, pairs_of_a_second, products, quick, same
 
 import rwsa_tutorial as rt
 from rwsa_tutorial import cli
-from rwsa_tutorial.training import Config, RunFolder, stopping, train, trainer
+from rwsa_tutorial.training import Config, RunFolder, stopping, train, validation
 
 # with everything that has a state of its own: discriminator, PESQ on its way, average, dropout
 FULL = SMALL | {"discriminator": True, "samples": 4000, "ema": 0.9, "steps": 20}
@@ -154,7 +154,9 @@ def test_a_run_that_fails_while_it_validates_has_lost_no_step(
     train(config, tmp_path / "straight", progress=False)
     folder = RunFolder(tmp_path / "run")
     with monkeypatch.context() as patch, pytest.raises(ValueError, match="it went away"):
-        patch.setattr(trainer, "enhance", lambda *_, **__: exec('raise ValueError("it went away")'))
+        patch.setattr(
+            validation, "enhance", lambda *_, **__: exec('raise ValueError("it went away")')
+        )
         train(config, folder.path, progress=False)
     assert [path.stem for path in folder.checkpoints()] == ["step-0000002"]
     assert not folder.rows("validation.jsonl")

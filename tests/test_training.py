@@ -24,9 +24,11 @@ from rwsa_tutorial.training import (
     NotFinite,
     RunFolder,
     folder,
+    learner,
     overfit,
     train,
     trainer,
+    validation,
 )
 from rwsa_tutorial.training.data import check_data, corpus_of, examples, validation_pairs
 from rwsa_tutorial.training.scorer import Scorer
@@ -407,7 +409,7 @@ def test_noise_may_be_left_in_what_the_network_is_to_give(pairs, tmp_path, monke
         seen.append(wave)
         return losses.enhancement_losses(output, mag, phase, wave)
 
-    monkeypatch.setattr(trainer, "enhancement_losses", watch)
+    monkeypatch.setattr(learner, "enhancement_losses", watch)
     for share in (0, 0.25):
         config = Config(**SMALL | {"data": pairs, "steps": 1, "keep_noise": share})
         train(config, tmp_path / str(share), progress=False)
@@ -418,9 +420,9 @@ def test_noise_may_be_left_in_what_the_network_is_to_give(pairs, tmp_path, monke
 
 def test_the_rate_falls_and_warms_up_as_written():
     paper = Config(lr=1.0, lr_decay=0.5)
-    assert [trainer.rate(paper, step, 10) for step in (0, 9, 10, 25)] == [1, 1, 0.5, 0.25]
+    assert [learner.rate(paper, step, 10) for step in (0, 9, 10, 25)] == [1, 1, 0.5, 0.25]
     ours = Config(lr=1.0, schedule="cosine", warmup=4, outer_steps=50, steps=100)
-    rates = [trainer.rate(ours, step, 10) for step in range(100)]
+    rates = [learner.rate(ours, step, 10) for step in range(100)]
     assert rates[0] == 0.25 and rates[3] == pytest.approx(0.998, abs=1e-3)
     assert rates[50] == pytest.approx(0.125) and rates[99] < 1e-3
     assert all(a > b for a, b in zip(rates[54:], rates[55:], strict=False))
@@ -442,10 +444,10 @@ def test_the_discriminator_learns_from_pesq_and_a_failed_one_is_left_out(
             return futures
 
     goals = []
-    honest = trainer.discriminator_loss
+    honest = learner.discriminator_loss
     monkeypatch.setattr(trainer, "Scorer", Direct)
     monkeypatch.setattr(
-        trainer, "discriminator_loss", lambda a, b, goal: goals.append(goal) or honest(a, b, goal)
+        learner, "discriminator_loss", lambda a, b, goal: goals.append(goal) or honest(a, b, goal)
     )
     settings = {"data": pairs, "discriminator": True, "samples": 4000, "batch": 2, "steps": 3}
     train(Config(**SMALL | settings | {"valid_every": 9}), tmp_path / "run", progress=False)
@@ -472,7 +474,7 @@ def test_pesq_in_another_process_is_pesq():
 def test_where_pesq_is_missing_the_si_sdr_decides(pairs, tmp_path, monkeypatch, capsys):
     quick(monkeypatch)
     scores = iter([9.0, 5.0, 7.0, 6.0])  # the first are those of the noisy recordings
-    monkeypatch.setattr(trainer, "si_sdr", lambda *_: next(scores))
+    monkeypatch.setattr(validation, "si_sdr", lambda *_: next(scores))
     monkeypatch.setattr(trainer.Scorer, "submit", lambda *_: None)
     monkeypatch.setattr(trainer.Scorer, "results", lambda self, futures: futures)
     monkeypatch.setattr(trainer, "find_spec", lambda name: None)
@@ -500,7 +502,7 @@ def test_versions_of_what_is_not_installed_are_none(monkeypatch):
 @pytest.mark.parametrize(
     ("scorer", "refused", "words"),
     [
-        (scoring.Scorer, SEMAPHORE, "processes that compute PESQ cannot be started"),
+        (Scorer, SEMAPHORE, "processes that compute PESQ cannot be started"),
         (DirectScorer, "torch.Tensor.share_memory_", "what is known of the pairs cannot be shared"),
         (DirectScorer, SEMAPHORE, "processes for examples cannot be started; workers: 0"),
     ],
@@ -532,7 +534,7 @@ def test_a_scoring_process_that_ends_is_told_in_words():
 def test_nan_stops_with_step_term_and_last_good_checkpoint(
     pairs, tmp_path, monkeypatch, capsys, where, words
 ):
-    honest, calls = trainer.enhancement_losses, []
+    honest, calls = learner.enhancement_losses, []
 
     def poisoned(*arguments):
         calls.append(1)
@@ -543,7 +545,7 @@ def test_nan_stops_with_step_term_and_last_good_checkpoint(
             terms["wave"] = terms["wave"] + bad
         return terms
 
-    monkeypatch.setattr(trainer, "enhancement_losses", poisoned)
+    monkeypatch.setattr(learner, "enhancement_losses", poisoned)
     path = tmp_path / "settings.yaml"
     path.write_text(Config(**SMALL | {"data": pairs, "log_every": 10}).to_yaml())
     command = ["train", "--config", str(path), "--run", str(tmp_path / "run"), "--device", "cpu"]
@@ -556,9 +558,9 @@ def test_nan_stops_with_step_term_and_last_good_checkpoint(
 
 def test_a_term_without_weight_may_be_infinite(pairs, tmp_path, monkeypatch):
     quick(monkeypatch)
-    honest = trainer.enhancement_losses
+    honest = learner.enhancement_losses
     monkeypatch.setattr(
-        trainer, "enhancement_losses", lambda *x: honest(*x) | {"snr": torch.tensor(math.inf)}
+        learner, "enhancement_losses", lambda *x: honest(*x) | {"snr": torch.tensor(math.inf)}
     )
     train(Config(**SMALL | {"data": pairs, "steps": 1}), tmp_path / "run", progress=False)
     (row,) = RunFolder(tmp_path / "run").rows("metrics.jsonl")

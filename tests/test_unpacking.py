@@ -10,7 +10,7 @@ import zipfile
 
 import pytest
 
-from rwsa_tutorial.corpora.paper import fetching, unpacking
+from rwsa_tutorial.corpora.paper import store, unpacking
 
 FILES = {"top/a.wav": b"aaa", "top/deep/b.wav": b"bb" * 999, "top/c.txt": b""}
 
@@ -264,7 +264,7 @@ def test_encrypted(tmp_path):
 
 def test_no_room(tmp_path, monkeypatch):
     archive = zipped(tmp_path / "a.zip", FILES)
-    monkeypatch.setattr(fetching.shutil, "disk_usage", lambda path: type("", (), {"free": 99})())
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda path: type("", (), {"free": 99})())
     with pytest.raises(OSError, match="Unpacking a.zip needs 2 kB, but .* has 99 B free"):
         unpacking.unpack(archive, tmp_path / "target")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip"]

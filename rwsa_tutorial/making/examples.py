@@ -102,7 +102,7 @@ EXAMPLES = (
 TALKERS = ("af_sarah", "am_liam", "bf_lily", "bm_daniel", "af_kore", "am_eric")
 
 
-def room(wave: np.ndarray, seconds: float, rng: np.random.Generator) -> np.ndarray:
+def across_a_room(wave: np.ndarray, seconds: float, rng: np.random.Generator) -> np.ndarray:
     """Put a wave (n,) at the far side of a room with the given reverberation time (60 dB)."""
     at = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
     tail = rng.standard_normal(len(at)) * 10 ** (-3 * at / seconds)
@@ -128,15 +128,15 @@ def background_talk(n: int, engine: KokoroEngine, count: int, rng) -> np.ndarray
 def background(kind: str, n: int, engine: KokoroEngine, rng: np.random.Generator) -> np.ndarray:
     """The noise of an example, (n,), root mean square 1. Raises ValueError for another kind."""
     if kind == "cafe":
-        talk = noises.unit(room(background_talk(n, engine, 6, rng), 0.6, rng))
+        talk = noises.unit(across_a_room(background_talk(n, engine, 6, rng), 0.6, rng))
         china = [
             noises.ring(rng.uniform(1900, 5200), rng.uniform(0.01, 0.06), rng) for _ in range(8)
         ]
-        clatter = noises.unit(room(noises.sequence(n, china, 1.5, rng), 0.5, rng))
+        clatter = noises.unit(across_a_room(noises.sequence(n, china, 1.5, rng), 0.5, rng))
         machine = noises.modulated(n, 100, 1200, 0.6, 5, rng)
         return noises.unit(talk + 0.35 * clatter + 0.25 * machine)
     if kind == "babble":
-        return noises.unit(room(background_talk(n, engine, 4, rng), 0.3, rng))
+        return noises.unit(across_a_room(background_talk(n, engine, 4, rng), 0.3, rng))
     makers: dict[str, Callable] = {
         "street": noises.traffic,
         "fan": noises.fan,

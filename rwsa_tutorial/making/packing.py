@@ -12,7 +12,6 @@ A folder OUT holds
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -20,13 +19,14 @@ from pathlib import Path
 
 import numpy as np
 
+from ..paths import whole_file
 from ..rates import SAMPLE_RATE
 
 PEAK = 0.7
 
 
 @dataclass
-class Clip:
+class Stretch:
     """One stretch of sound.
 
     wave: float array (n,), full scale 1, 16 kHz. ``valid`` forces the split; None lets
@@ -61,7 +61,7 @@ def cut(wave: np.ndarray, seconds: float = 20.0) -> list[np.ndarray]:
 
 
 def save_part(
-    out: Path, name: str, kind: str, clips: Iterable[Clip], licence: str, percent: float = 3.0
+    out: Path, name: str, kind: str, clips: Iterable[Stretch], licence: str, percent: float = 3.0
 ) -> dict:
     """Write one source's clips below ``out/parts`` and return its description.
 
@@ -95,11 +95,10 @@ def save_part(
     part = {"name": name, "kind": kind, "licence": licence, "samples": start, "clips": entries}
     folder = Path(out) / "parts"
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{name}.npy"
-    np.save(partial, np.concatenate(waves))
-    os.replace(partial, folder / f"{name}.npy")
+    with whole_file(folder / f"{name}.npy") as partial:
+        np.save(partial, np.concatenate(waves))
     # The description comes last: a part counts as done only once it is there.
-    write_json(folder / f"{name}.json", part)
+    _write_json(folder / f"{name}.json", part)
     return part
 
 
@@ -108,7 +107,7 @@ def has_part(out: Path, name: str) -> bool:
     return (Path(out) / "parts" / f"{name}.json").is_file()
 
 
-def read_part(out: Path, name: str) -> tuple[dict, np.ndarray]:
+def load_part(out: Path, name: str) -> tuple[dict, np.ndarray]:
     """The description of a packed source and its int16 samples (n,), memory-mapped."""
     folder = Path(out) / "parts"
     part = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
@@ -136,7 +135,7 @@ def assemble(out: Path, order: Sequence[str] = ()) -> dict:
     names = [name for name in names if name in packed]
     if not names:
         raise ValueError(f"{out / 'parts'} holds no packed source yet; nothing to join")
-    parts = [read_part(out, name) for name in names]
+    parts = [load_part(out, name) for name in names]
     index = {"sample_rate": SAMPLE_RATE, "order": names, "licences": {}, "samples": {}, "clips": []}
     for kind in ("speech", "noise"):
         chosen = [(part, samples) for part, samples in parts if part["kind"] == kind]
@@ -144,19 +143,18 @@ def assemble(out: Path, order: Sequence[str] = ()) -> dict:
         index["samples"][kind] = total
         if not total:
             continue
-        partial = out / f".{kind}.npy"
-        flat = np.lib.format.open_memmap(partial, mode="w+", dtype=np.int16, shape=(total,))
-        start = 0
-        for part, samples in chosen:
-            flat[start : start + len(samples)] = samples
-            for clip in part["clips"]:
-                index["clips"].append({**clip, "start": clip["start"] + start})
-            index["licences"][part["name"]] = part["licence"]
-            start += len(samples)
-        flat.flush()
-        del flat
-        os.replace(partial, out / f"{kind}.npy")
-    write_json(out / "index.json", index)
+        with whole_file(out / f"{kind}.npy") as partial:
+            flat = np.lib.format.open_memmap(partial, mode="w+", dtype=np.int16, shape=(total,))
+            start = 0
+            for part, samples in chosen:
+                flat[start : start + len(samples)] = samples
+                for clip in part["clips"]:
+                    index["clips"].append({**clip, "start": clip["start"] + start})
+                index["licences"][part["name"]] = part["licence"]
+                start += len(samples)
+            flat.flush()
+            del flat
+    _write_json(out / "index.json", index)
     return index
 
 
@@ -171,8 +169,6 @@ def minutes(index: dict) -> dict[str, dict[str, float]]:
     return totals
 
 
-def write_json(path: Path, content: dict) -> None:
-    """Write JSON so that a reader sees either the old file or the whole new one."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-    os.replace(partial, path)
+def _write_json(path, content):
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")

@@ -28,7 +28,7 @@ import numpy as np
 from ..corpora.paper.fetching import printable
 from ..rates import SAMPLE_RATE
 from . import noises, scenes
-from .packing import Clip, assemble, cut, has_part, is_held_out, minutes, read_part, save_part
+from .packing import Stretch, assemble, cut, has_part, is_held_out, load_part, minutes, save_part
 
 FRAME = SAMPLE_RATE // 50
 SOUNDS = (".wav", ".ogg", ".flac", ".g722", ".mp3")
@@ -275,7 +275,7 @@ SOURCES = (
 )
 
 
-def speech_clips(source: Source, files: list[Path], root: Path, progress) -> Iterator[Clip]:
+def speech_clips(source: Source, files: list[Path], root: Path, progress) -> Iterator[Stretch]:
     """Decode, judge and trim one package's speech; short utterances are joined by language."""
     short: dict[tuple[str, bool], list] = {}
     for path in progress(files):
@@ -296,7 +296,7 @@ def speech_clips(source: Source, files: list[Path], root: Path, progress) -> Ite
             short.setdefault(key, []).append((name, wave, snr, treble))
         elif len(wave) >= SAMPLE_RATE:
             measures = {"snr_db": round(snr, 1), "treble_db": round(treble, 1)}
-            yield Clip(wave, name, source.speaker, language, measures=measures)
+            yield Stretch(wave, name, source.speaker, language, measures=measures)
     rng = np.random.default_rng(1)
     for (language, held_out), words in short.items():
         measures = {name: (snr, treble) for name, _, snr, treble in words}
@@ -304,22 +304,22 @@ def speech_clips(source: Source, files: list[Path], root: Path, progress) -> Ite
         for name, wave in join_words(pairs, max(3.0, source.join_below), rng):
             snr, treble = measures[name]
             kept = {"snr_db": round(snr, 1), "treble_db": round(treble, 1), "joined": True}
-            yield Clip(wave, name, source.speaker, language, held_out, kept)
+            yield Stretch(wave, name, source.speaker, language, held_out, kept)
 
 
-def long_noise_clips(waves: list[tuple[str, np.ndarray]]) -> Iterator[Clip]:
+def long_noise_clips(waves: list[tuple[str, np.ndarray]]) -> Iterator[Stretch]:
     """Cut recordings into pieces of at most 20 s; every tenth piece is held out."""
     count = 0
     for name, wave in waves:
         for number, piece in enumerate(cut(wave)):
             if np.abs(piece).max() > 1e-4:
-                yield Clip(piece, f"{name}#{number}", valid=count % 10 == 5)
+                yield Stretch(piece, f"{name}#{number}", valid=count % 10 == 5)
                 count += 1
 
 
 def effect_clips(
     effects: list[tuple[str, np.ndarray]], per_second: float, seconds: float
-) -> Iterator[Clip]:
+) -> Iterator[Stretch]:
     """Sequence short effects into 15 s clips; one effect in ten sounds in validation alone."""
     rng = np.random.default_rng(2)
     # Equal peaks, not equal powers: a click in a long silence would drown the others.
@@ -329,10 +329,10 @@ def effect_clips(
     for number in range(int(seconds // 15)):
         valid = bool(held_out) and number % 10 == 5
         wave = noises.sequence(15 * SAMPLE_RATE, held_out if valid else train, per_second, rng)
-        yield Clip(wave, f"sequence#{number}", valid=valid)
+        yield Stretch(wave, f"sequence#{number}", valid=valid)
 
 
-def noise_clips(source: Source, files: list[Path], root: Path, progress) -> Iterator[Clip]:
+def noise_clips(source: Source, files: list[Path], root: Path, progress) -> Iterator[Stretch]:
     """Long sounds as they are, sounds under 2 s (if the source has many) as sequences."""
     long, short = [], []
     for path in progress(files):
@@ -390,7 +390,7 @@ def training_voices(out: Path) -> list[list[np.ndarray]]:
     """Up to 60 training clips of each speaker (or language), for babble and its spectrum."""
     rng, voices = np.random.default_rng(3), []
     for path in sorted((out / "parts").glob("*.json")):
-        part, samples = read_part(out, path.stem)
+        part, samples = load_part(out, path.stem)
         if part["kind"] != "speech":
             continue
         groups: dict[tuple[str, str], list] = {}
@@ -410,7 +410,7 @@ def training_voices(out: Path) -> list[list[np.ndarray]]:
     return voices
 
 
-def synthetic_clips(out: Path, progress) -> Iterator[Clip]:
+def synthetic_clips(out: Path, progress) -> Iterator[Stretch]:
     """Twelve 15 s clips of each synthetic noise; of each kind the last is held out."""
     n = 15 * SAMPLE_RATE
     makers: dict[str, Callable] = {
@@ -440,7 +440,7 @@ def synthetic_clips(out: Path, progress) -> Iterator[Clip]:
     jobs = [(kind, number) for kind in makers for number in range(24 if kind == "babble" else 12)]
     for seed, (kind, number) in enumerate(progress(jobs)):
         wave = makers[kind](np.random.default_rng([4, seed]))
-        yield Clip(wave, f"{kind}#{number}", valid=number == 11)
+        yield Stretch(wave, f"{kind}#{number}", valid=number == 11)
 
 
 def _random_band(rng: np.random.Generator) -> np.ndarray:

@@ -21,7 +21,7 @@ import numpy as np
 
 from ..rates import SAMPLE_RATE
 from .mini import plan
-from .packing import Clip, assemble, has_part, save_part
+from .packing import Stretch, assemble, has_part, save_part
 from .texts import sentences
 from .voices import KokoroEngine, pico, trim_ends
 
@@ -46,7 +46,7 @@ def held_out() -> frozenset[str]:
     return frozenset(EXAMPLE_VOICES) | scored
 
 
-def utterances(engine: str, say, voices: list[str], number: int, progress) -> Iterator[Clip]:
+def utterances(engine: str, say, voices: list[str], number: int, progress) -> Iterator[Stretch]:
     """Five minutes of utterances, voice after voice, all drawn from the part's number."""
     rng = np.random.default_rng([5, len(engine), number])
     seconds, count = 0.0, 0
@@ -55,7 +55,7 @@ def utterances(engine: str, say, voices: list[str], number: int, progress) -> It
         voice = voices[(count + number * 7) % len(voices)]
         wave = trim_ends(say(text, voice, rng))
         name = f"{number:02d}/{count:03d} {text}"
-        yield Clip(wave, name, f"{engine}:{voice}", "en")
+        yield Stretch(wave, name, f"{engine}:{voice}", "en")
         count += 1
         seconds += len(wave) / SAMPLE_RATE
         progress.update(len(wave) / SAMPLE_RATE / 60)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import re
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import numpy as np
 
 from ..corpora.paper.fetching import printable
 from ..corpora.paper.unpacking import unpack
+from ..paths import whole_file
 from ..rates import SAMPLE_RATE
 
 # By a voice's first letter. Japanese and Chinese voices speak English too, with an accent.
@@ -85,9 +85,8 @@ class KokoroEngine:
         self._folder = folder
         packed = cache / "kokoro-voices.npz"
         if not packed.is_file():
-            partial = packed.with_name(".kokoro-voices.npz")
-            np.savez(partial, **{name: self.style(name) for name in self.voices})
-            os.replace(partial, packed)
+            with whole_file(packed) as partial:
+                np.savez(partial, **{name: self.style(name) for name in self.voices})
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         path = str(model_path())

@@ -20,22 +20,23 @@ def state_of(trainer):
     """The trainer's state, for `torch.save`; all processes have to ask for it together."""
     from accelerate.utils import gather_object
 
+    learner = trainer.learner
     own = {
-        "recent": trainer.recent,
-        "critic_losses": trainer.critic_losses,
+        "recent": learner.recent,
+        "critic_losses": learner.critic_losses,
         "unscored": [
-            (clean, enhanced, trainer.scorer.results(futures))
-            for clean, enhanced, futures in trainer.unscored
+            (clean, enhanced, learner.scorer.results(futures))
+            for clean, enhanced, futures in learner.unscored
         ],
     }
     return {
         "settings": trainer.config.as_dict(),
-        "step": trainer.done,
+        "step": learner.done,
         "validated": trainer.validated,
         "seconds": trainer.seconds,
-        "networks": {name: net.state_dict() for name, net in trainer.networks.items()},
-        "optimisers": {n: opt.state_dict()["state"] for n, opt in trainer.optimisers.items()},
-        "best": trainer.best,
+        "networks": {name: net.state_dict() for name, net in learner.networks.items()},
+        "optimisers": {n: opt.state_dict()["state"] for n, opt in learner.optimisers.items()},
+        "best": trainer.validation.best,
         "best_file": torch.frombuffer(bytearray(trainer.best_file or b"-"), dtype=torch.uint8),
         "rows": trainer.rows,
         "processes": gather_object([own]),
@@ -76,35 +77,36 @@ def _damage(path):
 
 
 def _take(trainer, state):
-    trainer.done = _number(state["step"], int, "step")
+    learner = trainer.learner
+    learner.done = _number(state["step"], int, "step")
     trainer.validated = _number(state["validated"], int, "validated")
     trainer.seconds = _number(state["seconds"], float, "seconds")
-    for name, network in trainer.networks.items():
+    for name, network in learner.networks.items():
         network.load_state_dict(state["networks"][name])
-    for name, optimiser in trainer.optimisers.items():
+    for name, optimiser in learner.optimisers.items():
         moments = state["optimisers"][name]
-        _check_moments(trainer, name, moments)
+        _check_moments(learner, name, moments)
         groups = optimiser.state_dict()["param_groups"]
         optimiser.load_state_dict({"state": moments, "param_groups": groups})
     best = state["best"]
     scores = [_number(score, float, "best score") for score in best["scores"]]
-    trainer.best = {"step": _number(best["step"], int, "best step"), "scores": scores}
+    trainer.validation.best = {"step": _number(best["step"], int, "best step"), "scores": scores}
     trainer.best_file = None
-    if trainer.best["step"]:
+    if trainer.validation.best["step"]:
         trainer.best_file = state["best_file"].cpu().numpy().tobytes()
     trainer.rows = {log: [check_row(log, row) for row in state["rows"][log]] for log in LOGS}
     own = state["processes"][trainer.rank]
-    trainer.recent = [_tensor(x, (len(trainer.names),), "recent") for x in own["recent"]]
-    trainer.critic_losses = [_tensor(x, (), "critic_losses") for x in own["critic_losses"]]
-    trainer.unscored = [
+    learner.recent = [_tensor(x, (len(learner.names),), "recent") for x in own["recent"]]
+    learner.critic_losses = [_tensor(x, (), "critic_losses") for x in own["critic_losses"]]
+    learner.unscored = [
         (clean, _tensor(enhanced, clean.shape, "unscored"), [_done(score) for score in scores])
         for clean, enhanced, scores in own["unscored"]
     ]
 
 
-def _check_moments(trainer, name, moments):
-    parameters = list(trainer.networks[name].parameters())
-    whole = trainer.done > trainer.config.outer_steps or name != "model"
+def _check_moments(learner, name, moments):
+    parameters = list(learner.networks[name].parameters())
+    whole = learner.done > learner.config.outer_steps or name != "model"
     if moments and whole and len(moments) != len(parameters):
         raise ValueError(f"the optimiser knows {len(moments)} of {len(parameters)} parameters")
     if name == "model" and not moments:

@@ -9,7 +9,6 @@ run that was stopped goes on as if it had not been.
 """
 
 import contextlib
-import copy
 import math
 import os
 import signal
@@ -23,20 +22,18 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from .. import audio
-from ..discriminator import MetricDiscriminator, discriminator_loss, quality
-from ..enhancement import enhance
-from ..features import SAMPLE_RATE, analyse, synthesise
-from ..losses import WEIGHTS, enhancement_losses, metric_loss, total
+from ..features import SAMPLE_RATE
 from ..model import count_parameters
 from ..paths import whole_file
 from ..processes import shared_memory
-from ..scores.metrics import shown, si_sdr
-from ..weights import find_weights, weights_file
+from ..weights import weights_file
 from .data import check_data, corpus_of, examples, validation_pairs
 from .folder import LOGS, Damaged, NotFinite, RunFolder
+from .learner import Learner, rate
 from .scorer import Scorer
 from .state import restore, state_of
 from .stopping import Stopping
+from .validation import Validation, in_words
 
 
 def train(config, run, resume=False, progress=True, callback=None, device=None):
@@ -94,7 +91,7 @@ def train(config, run, resume=False, progress=True, callback=None, device=None):
         trainer.resume()
         accelerator.wait_for_everyone()
         if main:
-            facts = {"from_step": trainer.done, "processes": accelerator.num_processes}
+            facts = {"from_step": trainer.learner.done, "processes": accelerator.num_processes}
             facts |= {"device": str(device), "data": {"name": corpus.name}}
             facts["data"]["licence"] = corpus.licence
             folder.begin(config, facts)
@@ -119,19 +116,6 @@ def _say(words):
     tqdm.write(words, file=sys.stderr)
 
 
-def rate(config, step, epoch_steps=None):
-    """The learning rate of a step, counted from 0.
-
-    It falls by epochs or along a half cosine, after a linear warm-up, which is repeated when the
-    U-Net joins the encoder and the decoders. epoch_steps: steps in an epoch; a cosine needs none.
-    """
-    since = step if step < config.outer_steps else step - config.outer_steps
-    warm = min((since + 1) / config.warmup, 1) if config.warmup else 1
-    if config.schedule == "cosine":
-        return config.lr * warm * 0.5 * (1 + math.cos(math.pi * step / config.steps))
-    return config.lr * warm * config.lr_decay ** (step // epoch_steps)
-
-
 def batches_of(config, first, processes, rank):
     """Which examples a process gets, from step `first` on: ranges of numbers, one by one.
 
@@ -143,166 +127,43 @@ def batches_of(config, first, processes, rank):
     return (range(start, start + config.batch) for start in starts)
 
 
-def begin_with(config):
-    """The network that config.start names. Raises ValueError when the settings ask for another."""
-    model, wanted = find_weights(config.start), config.model_config()
-    if model.config != wanted:
-        raise ValueError(
-            f"{config.start} holds another network than the settings ask for: {model.config}, not "
-            f"{wanted}."
-        )
-    return model
-
-
-def outer_output(model, mag, phase):
-    """The network without its U-Net: encoder and decoders alone."""
-    features = model.encode(mag, phase)
-    return model.decode(mag, features, features)
-
-
 class Trainer:
-    """All that changes during a run, and how."""
+    """The loop around a `Learner`: what is logged, validated and kept, and when."""
 
     def __init__(self, config, folder, corpus, accelerator, device, scorer, callback):
         self.config, self.folder, self.accelerator = config, folder, accelerator
-        self.device, self.scorer, self.callback = device, scorer, callback
+        self.device, self.callback = device, callback
         self.processes, self.rank = accelerator.num_processes, accelerator.process_index
         in_a_step = config.batch * config.accumulate * self.processes
         self.data, epoch = examples(corpus, config, config.steps * in_a_step)
-        self.epoch_steps = config.epoch_steps or max(1, epoch // in_a_step)
-        self.valid = validation_pairs(corpus, config)[self.rank :: self.processes]
-
-        torch.manual_seed(config.seed)  # every process begins with the same weights
-        self.model = config.build_model().to(device)
-        if config.start:
-            self.model.load_state_dict(begin_with(config).state_dict())
-        elif config.outer_steps:
-            for conv in (self.model.after_mag, self.model.after_phase):
-                torch.nn.init.zeros_(conv.weight)  # the U-Net joins without a jolt
-        self.mean = copy.deepcopy(self.model) if config.ema else None
-        self.critic = MetricDiscriminator().to(device) if config.discriminator else None
-        self.networks = {"model": self.model, "critic": self.critic, "mean": self.mean}
-        self.networks = {name: net for name, net in self.networks.items() if net is not None}
-        self.optimisers = {
-            name: torch.optim.AdamW(
-                self.networks[name].parameters(),
-                config.lr,
-                betas=config.betas,
-                weight_decay=config.weight_decay,
-            )
-            for name in ("model", "critic")
-            if name in self.networks
-        }
-        self.terms_used = [n for n in WEIGHTS if n != "metric" or self.critic]
-        self.names = [*self.terms_used, "loss", "gradient"]  # the last is the gradient's length
-        # what has no weight may be infinite without harm
-        self.counted = torch.tensor(
-            [name not in WEIGHTS or config.loss[name] > 0 for name in self.names]
-        )
-        self.done, self.validated, self.saved, self.seconds = 0, 0, 0, 0.0
-        self.best, self.best_file = {"step": 0, "scores": []}, None
+        pairs = validation_pairs(corpus, config)[self.rank :: self.processes]
+        self.validation = Validation(pairs, config, scorer, self._between_pairs, self._sum)
+        epoch_steps = config.epoch_steps or max(1, epoch // in_a_step)
+        shared = (self.processes, self.rank, self._mean)
+        self.learner = Learner(config, device, scorer, epoch_steps, *shared)
+        self.validated, self.saved, self.seconds = 0, 0, 0.0
+        self.best_file = None
         self.rows = {log: [] for log in LOGS}
-        self.recent, self.critic_losses = [], []  # of the steps since the last row of the log
-        self.unscored = []  # what the discriminator is to learn from: (clean, enhanced, futures)
-        self.noisy_scores = None
 
-    # -- one step --------------------------------------------------------------------------------
+    def _mean(self, tensor):
+        """Its mean over all processes."""
+        return self.accelerator.reduce(tensor, "mean") if self.processes > 1 else tensor
 
-    def step(self, batches):
-        """One update of the weights, from `accumulate` batches of (clean, noisy), (B, n) each."""
-        number = self.done
-        self._draw_from(number)
-        for optimiser in self.optimisers.values():
-            for group in optimiser.param_groups:
-                group["lr"] = rate(self.config, number, self.epoch_steps)
-        self.teach_critic()
-        sums = 0
-        for clean, noisy in batches:
-            terms = self.terms(clean.to(self.device), noisy.to(self.device), number)
-            loss = total(terms, self.config.loss) / len(batches)
-            loss.backward()
-            values = torch.stack([terms[name] for name in self.terms_used]).detach()
-            sums = sums + torch.cat([values / len(batches), loss.detach()[None]])
-        self.recent.append(torch.cat([sums, self._update("model")[None]]))
-        if self.mean:
-            decay = min(self.config.ema, (number + 1) / (number + 10))  # short memory at first
-            with torch.no_grad():
-                for mean, now in zip(self.mean.parameters(), self.model.parameters(), strict=True):
-                    mean.lerp_(now, 1 - decay)
-        self.done += 1
-
-    def terms(self, clean, noisy, number):
-        """The unweighted terms of the loss; with a discriminator, PESQ is begun for the batch."""
-        outer = number < self.config.outer_steps
-        short = torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"
-        )
-        features = analyse(noisy)
-        with short:
-            output = outer_output(self.model, *features) if outer else self.model(*features)
-        mag, phase, spec = (x.float() for x in output)
-        goal = torch.lerp(clean, noisy, self.config.keep_noise)
-        terms = enhancement_losses((mag, phase, spec), *analyse(goal), goal)
-        if self.critic:
-            clean_mag, _ = analyse(clean)
-            self.critic.requires_grad_(False)
-            terms["metric"] = metric_loss(self.critic(clean_mag, mag))
-            with torch.no_grad():
-                waves = synthesise(mag, phase, length=clean.shape[1]).cpu().numpy()
-            futures = [self.scorer.submit(*pair) for pair in zip(clean.cpu(), waves, strict=True)]
-            self.unscored.append((clean_mag, mag.detach(), futures))
-        return terms
-
-    def teach_critic(self):
-        """Update the discriminator from the step before, whose PESQ was computed meanwhile.
-
-        One step late, always: the network need not wait, and nothing depends on how fast PESQ is.
-        """
-        if not self.unscored:
-            return
-        self.critic.requires_grad_(True)
-        for clean, enhanced, futures in self.unscored:
-            goal = quality(self.scorer.results(futures)).to(self.device)
-            loss = discriminator_loss(
-                self.critic(clean, clean), self.critic(clean, enhanced), goal
-            ) / len(self.unscored)
-            loss.backward()
-            self.critic_losses.append(loss.detach() * len(self.unscored))
-        self.unscored = []
-        self._update("critic")
-
-    def _update(self, name):
-        """Let all processes take the mean of their gradients, and the optimiser its step.
-
-        Returns the length of the mean gradient, before it was clipped.
-        """
-        network, optimiser = self.networks[name], self.optimisers[name]
-        grads = [p.grad for p in network.parameters() if p.grad is not None]
-        if self.processes > 1:
-            flat = torch.cat([g.flatten() for g in grads])
-            flat = self.accelerator.reduce(flat, reduction="mean")
-            for grad, part in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
-                grad.copy_(part.view_as(grad))
-        longest = self.config.clip or math.inf
-        length = torch.nn.utils.clip_grad_norm_(network.parameters(), longest)
-        optimiser.step()
-        optimiser.zero_grad()
-        return length
-
-    def _draw_from(self, number):
-        """Dropout's random numbers, from the seed, the step and the process alone."""
-        seeds = np.random.SeedSequence([self.config.seed, number, self.rank])
-        torch.manual_seed(int(seeds.generate_state(1)[0]))
+    def _sum(self, tensor):
+        """Its sum over all processes."""
+        if self.processes == 1:
+            return tensor
+        return self.accelerator.reduce(tensor.to(self.device), "sum").cpu()
 
     # -- the whole run ---------------------------------------------------------------------------
 
     def run(self, progress):
         """All steps that are left, with what is due in between."""
         config, begun, before = self.config, time.monotonic(), self.seconds
-        if self.done >= config.steps and not self._to_validate():
+        if self.learner.done >= config.steps and not self._to_validate():
             return
         bar = tqdm(
-            initial=self.done,
+            initial=self.learner.done,
             total=config.steps,
             desc=f"training {config.variant}",
             unit="step",
@@ -310,20 +171,20 @@ class Trainer:
             disable=not progress,
         )
         if progress:
-            parameters = count_parameters(self.model)
+            parameters = count_parameters(self.learner.model)
             tqdm.write(f"{config.variant}, {parameters} parameters, on {self.device}")
         with Stopping(patient=self.processes > 1) as self.stopping, bar:
             if self._to_validate():  # the run was stopped between the step and its validation
                 self.validate(progress)
             batches = self._batches()
-            while self.done < config.steps:
-                self.step(next(batches))
+            while self.learner.done < config.steps:
+                self.learner.step(next(batches))
                 self.seconds = before + time.monotonic() - begun
                 bar.update()
                 if self._due(config.log_every):
                     row = self.log()
-                    shown = ["loss", *(name for name in self.terms_used if config.loss[name])]
-                    bar.set_postfix({name: f"{row[name]:.3g}" for name in shown})
+                    used = [n for n in self.learner.terms_used if config.loss[n]]
+                    bar.set_postfix({name: f"{row[name]:.3g}" for name in ["loss", *used]})
                 if self._due(config.checkpoint_every) or self._to_validate():
                     self.checkpoint()  # first, so that nothing is lost if the validation fails
                 if self._to_validate():
@@ -331,17 +192,17 @@ class Trainer:
                 self._stop_if_asked()
 
     def _to_validate(self):
-        return 0 < self.done != self.validated and self._due(self.config.valid_every)
+        return 0 < self.learner.done != self.validated and self._due(self.config.valid_every)
 
     def _due(self, every):
-        return self.done % every == 0 or self.done == self.config.steps
+        return self.learner.done % every == 0 or self.learner.done == self.config.steps
 
     def _batches(self):
         """For each step that is left, its `accumulate` batches."""
         workers = self.config.workers
         loader = DataLoader(
             self.data,
-            batch_sampler=batches_of(self.config, self.done, self.processes, self.rank),
+            batch_sampler=batches_of(self.config, self.learner.done, self.processes, self.rank),
             num_workers=workers,
             multiprocessing_context="spawn" if workers else None,  # never a fork beside OpenMP
             worker_init_fn=_leave_interrupts_to_the_parent,
@@ -363,7 +224,8 @@ class Trainer:
                 if self.processes == 1:
                     self._keep_state()
                 raise ValueError(
-                    f"no example for step {self.done + 1}: {words} {self.folder.last_good()}."
+                    f"no example for step {self.learner.done + 1}: {words} "
+                    f"{self.folder.last_good()}."
                 ) from None
             yield batches
 
@@ -376,26 +238,26 @@ class Trainer:
             self._keep_state()
             if self.accelerator.is_main_process:
                 _say(
-                    f"stopped at step {self.done}. {self.folder.last_good()}: go on by --resume "
-                    "(resume=True)."
+                    f"stopped at step {self.learner.done}. {self.folder.last_good()}: go on by "
+                    "--resume (resume=True)."
                 )
             self.stopping.act()
 
     def _keep_state(self):
-        if self.done > self.saved:
+        if self.learner.done > self.saved:
             self.checkpoint()
 
     def log(self):
         """A row of metrics.jsonl: the means since the last one, over all processes."""
         values, critic = self._checked()
-        row = {"step": self.done}
-        means = values.mean(0).tolist()
-        row |= {n: v if math.isfinite(v) else None for n, v in zip(self.names, means, strict=True)}
-        if self.critic:
+        row = {"step": self.learner.done}
+        means = zip(self.learner.names, values.mean(0).tolist(), strict=True)
+        row |= {name: mean if math.isfinite(mean) else None for name, mean in means}
+        if self.learner.critic:
             row["discriminator"] = float(critic.mean()) if len(critic) else None
-        row["lr"] = rate(self.config, self.done - 1, self.epoch_steps)
+        row["lr"] = rate(self.config, self.learner.done - 1, self.learner.epoch_steps)
         row["seconds"] = round(self.seconds, 3)
-        self.recent, self.critic_losses = [], []
+        self.learner.recent, self.learner.critic_losses = [], []
         self._tell("metrics.jsonl", row)
         return row
 
@@ -404,30 +266,29 @@ class Trainer:
 
         Raises NotFinite for the first step and term that are not finite in any process.
         """
-        values = torch.stack(self.recent) if self.recent else torch.zeros(0, len(self.names))
-        critic = torch.stack(self.critic_losses) if self.critic_losses else torch.zeros(0)
-        if self.processes > 1 and len(values):
-            values = self.accelerator.reduce(values, reduction="mean")
-        if self.processes > 1 and len(critic):
-            critic = self.accelerator.reduce(critic, reduction="mean")
-        values, critic = values.cpu(), critic.cpu()
-        for i, bad in enumerate((~values.isfinite() & self.counted).tolist()):
-            step = self.done - len(values) + i + 1
-            terms = [name for name, is_bad in zip(self.terms_used, bad, strict=False) if is_bad]
+        learner = self.learner
+        values = (
+            torch.stack(learner.recent) if learner.recent else torch.zeros(0, len(learner.names))
+        )
+        critic = torch.stack(learner.critic_losses) if learner.critic_losses else torch.zeros(0)
+        values, critic = (self._mean(x).cpu() if len(x) else x for x in (values, critic))
+        for i, bad in enumerate((~values.isfinite() & learner.counted).tolist()):
+            step = learner.done - len(values) + i + 1
+            terms = [name for name, is_bad in zip(learner.terms_used, bad, strict=False) if is_bad]
             if terms:
                 self._stop(step, f"the loss ({', '.join(terms)})")
             if any(bad):
                 self._stop(step, "the gradient")
         if not critic.isfinite().all():
-            self._stop(self.done, "the loss (discriminator)")
+            self._stop(learner.done, "the loss (discriminator)")
         return values, critic
 
     def _sound(self):
         """Nothing that is not finite is ever scored or saved."""
         self._checked()
-        for name, network in self.networks.items():
+        for name, network in self.learner.networks.items():
             if not all(p.isfinite().all() for p in network.parameters()):
-                self._stop(self.done, f"a weight of the {name}")
+                self._stop(self.learner.done, f"a weight of the {name}")
 
     def _stop(self, step, what):
         raise NotFinite(
@@ -440,77 +301,44 @@ class Trainer:
         if self.accelerator.is_main_process:
             self.folder.append(log, row)
             if self.callback:
-                self.callback(self.done, row)
+                self.callback(self.learner.done, row)
 
     # -- looking at it, keeping it ---------------------------------------------------------------
 
     def validate(self, progress):
         """A row of validation.jsonl; the best weights so far and the figure are kept."""
         self._sound()
-        model = self.mean or self.model
-        if self.noisy_scores is None:
-            self.noisy_scores = self._scores(lambda noisy, rate: noisy)
-        heard = []
-
-        def enhanced(noisy, rate):
-            heard.append(enhance(noisy, rate, model, progress=False))
-            return heard[-1]
-
-        row = {"step": self.done} | self._scores(enhanced)
-        row |= {f"noisy_{name}": value for name, value in self.noisy_scores.items()}
-        # where the one that decides is missing, the other does
-        deciding = sorted(("pesq", "si_sdr"), key=lambda name: name != self.config.best)
-        scores = [-math.inf if row[name] is None else row[name] for name in deciding]
-        row["best"] = not self.best["step"] or scores > self.best["scores"]
+        model = self.learner.mean or self.learner.model
+        row, heard = self.validation.row(model, self.learner.done)
         row["seconds"] = round(self.seconds, 3)
         if row["best"]:
-            self.best = {"step": self.done, "scores": scores}
-            self.best_file = weights_file(model, step=str(self.done))
+            self.best_file = self._newest_weights()
         if self.accelerator.is_main_process:
-            self._keep(heard[0], row["best"])
+            self._keep(heard, row["best"])
         self._tell("validation.jsonl", row)
         if self.accelerator.is_main_process:
             self._draw()
-        self.validated = self.done
+        self.validated = self.learner.done
         self.checkpoint()
         if progress:
-            tqdm.write(_in_words(row))
+            tqdm.write(in_words(row))
 
-    def _scores(self, system):
-        """Mean PESQ and SI-SDR of system(noisy, rate) over all validation pairs, or None."""
-        futures, ratios = [], []
-        for pair in self.valid:
-            if self.processes == 1:
-                self._stop_if_asked()
-            clean, noisy, rate = pair.read()
-            wave = system(noisy, rate)
-            futures.append(self.scorer.submit(clean, wave))
-            ratios.append(si_sdr(clean, wave))
-        found = []
-        for scores in (self.scorer.results(futures), ratios):
-            known = [s for s in scores if s is not None and math.isfinite(s)]
-            found += [math.fsum(known), len(known)]
-        sums = torch.tensor(found, device=self.device)
-        if self.processes > 1:
-            sums = self.accelerator.reduce(sums, reduction="sum")
-        pesq, pesqs, ratio, count = sums.tolist()
-        return {
-            "pesq": pesq / pesqs if pesqs else None,
-            "si_sdr": ratio / count if count else None,
-        }
+    def _between_pairs(self):
+        if self.processes == 1:  # of many, some would wait for the others
+            self._stop_if_asked()
 
     def _keep(self, wave, best):
         if best:
             self.folder.write("best.safetensors", self.best_file)
         with self.folder.writing("the example"):
             example = self.folder.path / "example"
-            clean, noisy, _ = self.valid[0].read()
+            clean, noisy, _ = self.validation.pairs[0].read()
             peak = 0.9 / max(np.abs(noisy).max(), np.abs(clean).max(), 1e-9)  # one for all of them
             for name, signal in (("clean", clean), ("noisy", noisy)):
                 path = example / f"{name}.flac"
                 if not path.is_file():
                     audio.write(path, peak * signal, SAMPLE_RATE)
-            path = example / f"step-{self.done:07d}.flac"
+            path = example / f"step-{self.learner.done:07d}.flac"
             audio.write(path, np.clip(peak * wave, -1, 1), SAMPLE_RATE)
 
     def _draw(self):
@@ -530,7 +358,7 @@ class Trainer:
         state = state_of(self)
         if self.accelerator.is_main_process:
             self.folder.save(state, self._newest_weights())
-        self.saved = self.done
+        self.saved = self.learner.done
 
     def resume(self):
         """Take over the newest checkpoint that is whole, if there is one."""
@@ -541,7 +369,7 @@ class Trainer:
             except Damaged as error:
                 damaged.append(str(error))
                 continue
-            self.saved = self.done
+            self.saved = self.learner.done
             if damaged and self.accelerator.is_main_process:
                 _say(f"{'; '.join(damaged)}: put aside. Going on from {path}.")
             return
@@ -556,24 +384,15 @@ class Trainer:
     def agree(self):
         """Let all files of the run be what the state says, whatever was written after it."""
         weights = {"best.safetensors": self.best_file, "last.safetensors": None}
-        if self.done:
+        if self.learner.done:
             weights["last.safetensors"] = self._newest_weights()
-        self.folder.agree(self.done, self.validated, self.rows, weights)
+        self.folder.agree(self.learner.done, self.validated, self.rows, weights)
         if self.validated:
             self._draw()
 
     def _newest_weights(self):
-        return weights_file(self.mean or self.model, step=str(self.done))
+        return weights_file(self.learner.mean or self.learner.model, step=str(self.learner.done))
 
 
 def _leave_interrupts_to_the_parent(worker):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _in_words(row):
-    scores = []
-    for name, words in (("pesq", "PESQ"), ("si_sdr", "SI-SDR")):
-        found = (row[name], row[f"noisy_{name}"])
-        now, noisy = map(shown, found)
-        scores.append(f"{words} {now} (noisy {noisy})")
-    return f"step {row['step']}: {', '.join(scores)}{'; the best so far' if row['best'] else ''}"

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ...paths import whole_file
 from ...rates import SAMPLE_RATE
 from ..corpus import Corpus, Pair
 from ..pairs import paired_files
@@ -161,9 +162,8 @@ def _copy(source, folder):
         target = folder / path.parent.name / path.name
         target.parent.mkdir(exist_ok=True)
         if not target.exists():
-            part = target.with_name(f".{target.name}.part")
-            shutil.copyfile(path, part)
-            part.rename(target)
+            with whole_file(target) as part:
+                shutil.copyfile(path, part)
 
 
 def _is_wanted(name):

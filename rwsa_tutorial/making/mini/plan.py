@@ -39,7 +39,7 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Plan:
+class CorpusPlan:
     """A corpus: what it stands for, its text, how its SNR is meant, its splits."""
 
     about: str
@@ -49,7 +49,7 @@ class Plan:
 
 
 PLANS = {
-    "mini-vb": Plan(
+    "mini-vb": CorpusPlan(
         about="read English, close microphone; everyday noise, babble and speech-shaped noise, "
         "down to -10 dB (after VB-DemandEx)",
         text="everyday",
@@ -116,7 +116,7 @@ PLANS = {
             ),
         },
     ),
-    "mini-dns": Plan(
+    "mini-dns": CorpusPlan(
         about="books read aloud in English, home microphones in small rooms; single sound "
         "events and machines (after DNS 2020)",
         text="narrated",
@@ -148,7 +148,7 @@ PLANS = {
             )
         },
     ),
-    "mini-ears": Plan(
+    "mini-ears": CorpusPlan(
         about="acted lines in French, Spanish, Italian, Portuguese, Hindi and German, from whisper "
         "to loud, anechoic; places where people meet (after EARS-WHAM_v2)",
         text="acted",

@@ -1,0 +1,79 @@
+"""How good the network is by now: PESQ and SI-SDR of pairs that it does not learn from."""
+
+import math
+
+import torch
+
+from ..enhancement import enhance
+from ..scores.metrics import shown, si_sdr
+
+
+class Validation:
+    """The pairs to validate on, and the scores of what is made of them.
+
+    best: the step with the best scores so far, and these; step 0 before the first.
+    """
+
+    def __init__(self, pairs, config, scorer, between, sum_of):
+        """
+        Args:
+            pairs: each with a `read()`; of all that there are, this process's share.
+            config: `Config`.
+            scorer: `Scorer`.
+            between: called before each pair; what it raises ends the validation.
+            sum_of: gives for a tensor its sum over all processes.
+        """
+        self.pairs, self.config, self.scorer = pairs, config, scorer
+        self.between, self.sum_of = between, sum_of
+        self.best = {"step": 0, "scores": []}
+        self._noisy = None
+
+    def row(self, model, step):
+        """A row for the log, and the first pair as the network enhanced it: a wave (n,)."""
+        if self._noisy is None:
+            self._noisy = self.scores(lambda noisy, rate: noisy)
+        heard = []
+
+        def enhanced(noisy, rate):
+            heard.append(enhance(noisy, rate, model, progress=False))
+            return heard[-1]
+
+        row = {"step": step} | self.scores(enhanced)
+        row |= {f"noisy_{name}": value for name, value in self._noisy.items()}
+        # where the one that decides is missing, the other does
+        deciding = sorted(("pesq", "si_sdr"), key=lambda name: name != self.config.best)
+        scores = [-math.inf if row[name] is None else row[name] for name in deciding]
+        row["best"] = not self.best["step"] or scores > self.best["scores"]
+        if row["best"]:
+            self.best = {"step": step, "scores": scores}
+        return row, heard[0]
+
+    def scores(self, system):
+        """Mean PESQ and SI-SDR of system(noisy, rate) over all validation pairs, or None."""
+        futures, ratios = [], []
+        for pair in self.pairs:
+            self.between()
+            clean, noisy, rate = pair.read()
+            wave = system(noisy, rate)
+            futures.append(self.scorer.submit(clean, wave))
+            ratios.append(si_sdr(clean, wave))
+        found = []
+        for scores in (self.scorer.results(futures), ratios):
+            known = [s for s in scores if s is not None and math.isfinite(s)]
+            found += [math.fsum(known), len(known)]
+        sums = self.sum_of(torch.tensor(found))
+        pesq, pesqs, ratio, count = sums.tolist()
+        return {
+            "pesq": pesq / pesqs if pesqs else None,
+            "si_sdr": ratio / count if count else None,
+        }
+
+
+def in_words(row):
+    """A row of the log in one line."""
+    scores = []
+    for name, words in (("pesq", "PESQ"), ("si_sdr", "SI-SDR")):
+        found = (row[name], row[f"noisy_{name}"])
+        now, noisy = map(shown, found)
+        scores.append(f"{words} {now} (noisy {noisy})")
+    return f"step {row['step']}: {', '.join(scores)}{'; the best so far' if row['best'] else ''}"
