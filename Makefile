@@ -54,12 +54,12 @@ lab: $(INSTALLED) ## open the first lesson in JupyterLab (CPU=1: with PyTorch's 
 		--ServerApp.tornado_settings="{'websocket_max_message_size': 209715200}" \
 		$(if $(PORT),--port=$(PORT)) $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
-# A process for each core, a notebook or a file of tests at a time, and each with one thread.
+# A process for each core, a lesson or a file of tests at a time, and each with one thread.
 test: $(INSTALLED) $(REFERENCE) $(INTERPRETER) $(BROWSER) lint ## lint, then run every test and every notebook
-	@$(PY) -m rwsa_tutorial.commands.warm_up  # or the first notebook would tell of it where nbval compares
+	@$(PY) -m rwsa_tutorial.commands.warm_up  # before tests in several processes do it at once
 	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(PY) -m pytest \
 		-n auto --maxprocesses=4 --dist=loadscope --no-loadscope-reorder \
-		--nbval-lax --nbval-cell-timeout=600 $(ARGS) notebooks tests
+		$(ARGS) tests/test_lessons.py tests
 
 # The property tests alone; Triton's kernels in its interpreter, in which the scan tests see nothing else.
 fuzz: $(INSTALLED) $(INTERPRETER) ## draw new random cases for the property tests, TIMES=20 times as many

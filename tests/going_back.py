@@ -1,9 +1,9 @@
-"""A notebook's cells as a reader may run them: each twice, and each once more after the end.
+"""A notebook's cells as a reader may run them: in order, each twice, each again after the end.
 
     python tests/going_back.py [NOTEBOOK or FOLDER ...]
 
-says which cells then fail or print other numbers, and exits with 1 if any do. It runs all cells,
-also those that take long; `test_lessons.py`, which runs the lessons in any case, leaves these out.
+says which cells fail, or print other numbers than are stored, and exits with 1 if any do. All cells
+are run again, also those that take long, which `test_lessons.py` runs once.
 """
 
 import io
@@ -43,6 +43,21 @@ class Lesson:
         self.printed.setdefault(number, printed.getvalue())
         return printed.getvalue()
 
+    def unlike_stored(self, number):
+        """After the first run: what a checked cell prints otherwise than it is stored, in words."""
+        stored = "".join(
+            output.text for output in self.cells[number].outputs if output.get("name") == "stdout"
+        )
+        if self.checked(number) and self.printed[number] != stored:
+            yield (
+                f"{self.path.name}, cell {number}, prints\n{self.printed[number]}"
+                f"and stored is\n{stored}"
+            )
+
+    def checked(self, number):
+        """Whether what the cell prints has to stay as it is."""
+        return "# NBVAL_CHECK_OUTPUT" in self.cells[number].source
+
     def again(self, number, when):
         """Run a cell again; yields what is wrong then, in words."""
         try:
@@ -50,8 +65,7 @@ class Lesson:
         except Exception as error:
             yield f"{self.path.name}, cell {number}, {when}: {type(error).__name__}: {error}"
             return
-        checked = "# NBVAL_CHECK_OUTPUT" in self.cells[number].source
-        if checked and printed != self.printed[number]:
+        if self.checked(number) and printed != self.printed[number]:
             yield (
                 f"{self.path.name}, cell {number}, {when}, prints\n{printed}"
                 f"and not\n{self.printed[number]}"
@@ -71,7 +85,11 @@ def problems(path):
     lesson = Lesson(path)
     found = []
     for number in lesson.numbers():
-        lesson.run(number)
+        try:
+            lesson.run(number)
+        except Exception as error:
+            return [*found, f"{path.name}, cell {number}: {type(error).__name__}: {error}"]
+        found += lesson.unlike_stored(number)
         found += lesson.again(number, "run twice")
     return found + list(lesson.again_after_the_end(lesson.numbers()))
 
@@ -80,7 +98,8 @@ def main(places):
     """Print what is wrong with the notebooks named; the exit status."""
     plt.switch_backend("Agg")
     found = [words for path in notebooks_in(places) for words in problems(path)]
-    print("\n".join(found) if found else "Each cell does the same twice, and again after the end.")
+    fine = "Each cell does what is stored, also twice, and again after the end."
+    print("\n".join(found) if found else fine)
     return 1 if found else 0
 
 

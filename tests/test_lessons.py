@@ -1,8 +1,7 @@
-"""Every cell of every lesson again; every slider at its ends; every exercise, also solved."""
+"""Every cell of every lesson, and again; every slider at its ends; every exercise, also solved."""
 
 import ast
 import re
-import shutil
 import sys
 from pathlib import Path
 
@@ -14,21 +13,30 @@ import matplotlib.pyplot as plt
 import pytest
 from going_back import Lesson, problems
 
-from rwsa_tutorial import training, widgets
+from rwsa_tutorial import widgets
 from rwsa_tutorial.paths import data_path
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 NOTEBOOKS = sorted([*FOLDER.glob("[0-9]*.ipynb"), FOLDER / "_template.ipynb"])
 BAD = Path(__file__).parent / "bad_notebooks"
-SHORT = ["steps=4", "outer_steps=2", "valid_every=2", "checkpoint_every=2", "valid_pairs=1"]
 SOLUTION = re.compile(r"<b>Solution</b></summary>\s*```python\n(.*?)```", re.DOTALL)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_cells_again_sliders_and_exercises(path, monkeypatch, capsys):
+class OfALesson:
+    """The one execution of a lesson; a class for each, so that they are shared out to processes."""
+
+    def test_cells_again_sliders_and_exercises(self, monkeypatch, capsys):
+        run_through(self.path, monkeypatch, capsys)
+
+
+for found in NOTEBOOKS:
+    name = f"Test_{found.stem}"
+    globals()[name] = type(name, (OfALesson,), {"path": found})
+
+
+def run_through(path, monkeypatch, capsys):
+    """All cells as stored, twice, after the end, without PESQ; exercises solved; sliders moved."""
     recorded, uploads, shown = {}, {}, []  # of each function the newest, as cells run again
-    monkeypatch.setattr(training, "train", train_shortly)
-    monkeypatch.setattr(training, "overfit", overfit_shortly)
     monkeypatch.setattr(widgets, "upload", lambda then: uploads.update({then.__name__: then}))
     monkeypatch.setattr(widgets, "follow", lambda leaders, panels: None)
     monkeypatch.setattr(
@@ -36,12 +44,13 @@ def test_cells_again_sliders_and_exercises(path, monkeypatch, capsys):
     )
     lesson = Lesson(path)
     lesson.namespace["display"] = shown.append
-    # What takes long is run once, and not at all if no later cell needs it; nbval runs everything.
-    quick = list(lesson.numbers(without=["alone", "long"]))
+    # what takes long is run once
+    quick = list(lesson.numbers(without=["long"]))
     cells, unsolved, wrong = lesson.cells, 0, []
-    for number in lesson.numbers(without=["alone"]):
+    for number in lesson.numbers():
         source, where = cells[number].source, f"{path.name}, cell {number}"
         printed = lesson.run(number)
+        wrong += lesson.unlike_stored(number)
         if number in quick:
             wrong += lesson.again(number, "run twice")
         if ": not yet" in source:
@@ -75,12 +84,15 @@ def test_cells_again_sliders_and_exercises(path, monkeypatch, capsys):
     ("stem", "complaint"),
     [
         ("good", None),
+        ("runs_wrong_number", "cell 1, prints\n42\nand stored is\n41"),
+        ("runs_raises", "cell 2: ZeroDivisionError"),
+        ("runs_slider_raises", "cell 2: ZeroDivisionError"),
         ("names_reused", "cell 2, after the end: TypeError"),
         ("state_changed", "cell 2, run twice, prints\n2 heard\nand not\n1 heard"),
         ("state_cleared", "cell 2, after the end, prints\n0 heard\nand not\n1 heard"),
     ],
 )
-def test_a_notebook_in_which_one_cannot_go_back_is_caught(stem, complaint):
+def test_a_notebook_that_does_not_run_as_it_should_is_caught(stem, complaint):
     found = problems(BAD / f"{stem}.ipynb")
     assert complaint in found[0] if complaint else found == []
 
@@ -90,7 +102,7 @@ def without_pesq(lesson, monkeypatch):
     end = dict(lesson.namespace)
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "pesq", None)
-        for number in lesson.numbers(without=["alone"]):
+        for number in lesson.numbers(without=["long"]):
             source, where = lesson.cells[number].source, f"{lesson.path.name}, cell {number}"
             if "pesq" in source or "score(" in source:
                 try:
@@ -102,18 +114,6 @@ def without_pesq(lesson, monkeypatch):
                 if scores and "PESQ" in printed and "PESQ –" not in printed:
                     yield f"{where}, without PESQ, prints\n{printed}"
     lesson.namespace.update(end)
-
-
-def train_shortly(config, *words, whole=training.train, **more):
-    """A run of four steps that ends in the shipped weights; nbval trains the lessons in full."""
-    best = whole(config and config.changed(SHORT), *words, **more)
-    shutil.copyfile(data_path("weights", "nano.safetensors"), best)
-    return best
-
-
-def overfit_shortly(model, clean, noisy, *words, whole=training.overfit, **more):
-    """An eighth of a second learnt by heart."""
-    return whole(model, clean[:2000], noisy[:2000], *words, **more)
 
 
 def solved(exercise, solutions, namespace, where):

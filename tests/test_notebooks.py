@@ -117,17 +117,14 @@ def test_gates_command_fails_on_a_bad_notebook_only(capsys):
     assert "network.ipynb: network: cell 2 needs the network" in capsys.readouterr().out
 
 
-# What a notebook prints and draws is checked by nbval, as `make test` runs it.
+# What cells print is compared in test_lessons.py. In a kernel, nbval does it.
 
 
 @pytest.mark.parametrize(
     ("stem", "complaint"),
     [
         ("good", None),
-        ("runs_wrong_number", "mismatch 'stdout'"),
-        ("runs_raises", "ZeroDivisionError"),
         ("runs_callback_raises", "ZeroDivisionError"),
-        ("runs_slider_raises", "ZeroDivisionError"),
     ],
 )
 def test_nbval_catches_a_notebook_that_does_not_run_as_stored(stem, complaint):
