@@ -20,7 +20,7 @@ from .enhance import SEGMENT_SECONDS
 from .evaluation import evaluate, pair_folders, summary
 from .metrics import METRICS
 from .model import count_parameters
-from .paths import data_path, whole_file
+from .paths import data_path, write_whole
 from .training.folder import RunFolder
 from .weights import load_weights
 
@@ -151,8 +151,7 @@ def main(arguments=None):
             ("safetensors", weights.read_bytes()),
             ("json", (json.dumps(story, indent=1) + "\n").encode()),
         ):
-            with whole_file(folder / f"{options.name}.{suffix}") as part:
-                part.write_bytes(content)
+            write_whole(folder / f"{options.name}.{suffix}", content)
     except (ValueError, OSError) as error:
         print(f"shipping: {error}", file=sys.stderr)
         return 2
