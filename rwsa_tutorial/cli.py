@@ -4,7 +4,6 @@ Exit status 0: done; 1: `check` found that the course cannot run; 2: bad input, 
 """
 
 import argparse
-import contextlib
 import glob
 import math
 import os
@@ -123,7 +122,7 @@ def _ready_to_print():
         if getattr(sys, name) is None:  # closed, as by 2>&-
             setattr(sys, name, open(os.devnull, "w"))
         if hasattr(stream := getattr(sys, name), "reconfigure"):  # a notebook's has not
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="backslashreplace")  # names of files may be no UTF-8, too
 
 
 def _end_on_sigterm():
@@ -411,8 +410,6 @@ def _evaluate(options):
     from rwsa_tutorial.evaluation import table
     from rwsa_tutorial.scoreboard import score_all
 
-    with contextlib.suppress(AttributeError):  # of what stands for a terminal, or of none
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no UTF-8
     tasks = _tasks(options)
     results, problems = score_all(tasks, options.jobs)
     for words in problems:
