@@ -127,6 +127,7 @@ def provenance(run, tests, model, before=(), last=False):
 
 
 def main(arguments=None):
+    """Ship the weights of a run; return 0, or 2 with words on standard error for bad input."""
     parser = argparse.ArgumentParser(
         prog="python -m rwsa_tutorial.shipping", description=__doc__.split("\n")[0]
     )

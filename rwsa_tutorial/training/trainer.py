@@ -449,11 +449,11 @@ class Trainer:
         self._sound()
         model = self.mean or self.model
         if self.noisy_scores is None:
-            self.noisy_scores = self._scores(lambda noisy, rate: noisy)
+            self.noisy_scores = self._scores(lambda noisy, sample_rate: noisy)
         heard = []
 
-        def enhanced(noisy, rate):
-            heard.append(enhance(noisy, rate, model, progress=False))
+        def enhanced(noisy, sample_rate):
+            heard.append(enhance(noisy, sample_rate, model, progress=False))
             return heard[-1]
 
         row = {"step": self.done} | self._scores(enhanced)
@@ -477,13 +477,13 @@ class Trainer:
             tqdm.write(_in_words(row))
 
     def _scores(self, system):
-        """Mean PESQ and SI-SDR of system(noisy, rate) over all validation pairs, or None."""
+        """Mean PESQ and SI-SDR of system(noisy, sample_rate) over the validation pairs, or None."""
         futures, ratios = [], []
         for pair in self.valid:
             if self.processes == 1:
                 self._stop_if_asked()
-            clean, noisy, rate = pair.read()
-            wave = system(noisy, rate)
+            clean, noisy, sample_rate = pair.read()
+            wave = system(noisy, sample_rate)
             futures.append(self.scorer.submit(clean, wave))
             ratios.append(si_sdr(clean, wave))
         found = []
