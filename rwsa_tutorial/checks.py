@@ -18,6 +18,7 @@ MEMORY_NEEDED_GB = 2.0
 REQUIRED = ("numpy", "scipy", "torch", "safetensors", "librosa", "soundfile", "soxr", "numba")
 REQUIRED += ("pyloudnorm", "matplotlib", "ipywidgets", "tqdm", "filelock", "platformdirs")
 REQUIRED += ("pystoi", "accelerate", "yaml", "psutil")
+MARKS = {"ok": "✓", "note": "·", "problem": "✗"}
 OPTIONAL = {
     "pesq": "without it the PESQ score is missing; with a C compiler: `pip install -e .[pesq]`",
     "jupyterlab": "without it the notebooks need another Jupyter front end",
@@ -147,16 +148,26 @@ def environment(folder=".", quiet=False):
     findings = survey(folder)
     problems = [f"{f.topic}: {f.words}" for f in findings if f.state == "problem"]
     if not quiet:
-        marks = {"ok": "✓", "note": "·", "problem": "✗"}
+        marks = _marks(sys.stdout.encoding)
         for finding in findings:
             print(f"{marks[finding.state]} {finding.topic:<12} {finding.words}")
         print()
         print(
-            f"The course cannot run yet: {len(problems)} problem(s), marked ✗ above."
+            f"The course cannot run yet: {len(problems)} problem(s), marked {marks['problem']} "
+            "above."
             if problems
             else "The course can run here."
         )
     return problems
+
+
+def _marks(encoding):
+    """How the state of a finding is written: by a mark, or by a word where there are no marks."""
+    try:
+        "".join(MARKS.values()).encode(encoding or "utf-8")  # a notebook's stream may name none
+    except UnicodeEncodeError:  # as in cp1252, the encoding of many Windows terminals
+        return {state: f"{state:7}" for state in MARKS}
+    return MARKS
 
 
 def survey(folder="."):

@@ -49,7 +49,7 @@ def _ready_to_print():
         if getattr(sys, name) is None:  # closed, as by 2>&-
             setattr(sys, name, open(os.devnull, "w"))
         if hasattr(stream := getattr(sys, name), "reconfigure"):  # a notebook's has not
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="backslashreplace")  # names of files may be no UTF-8, too
 
 
 def _end_on_sigterm():

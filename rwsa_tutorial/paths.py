@@ -49,3 +49,9 @@ def whole_file(path):
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_whole(path, content):
+    """Write a file (bytes) by `whole_file`."""
+    with whole_file(path) as part:
+        part.write_bytes(content)

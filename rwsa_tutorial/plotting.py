@@ -17,6 +17,7 @@ from matplotlib.patches import FancyBboxPatch
 from .domains.measures import MODULATIONS, THIRD_OCTAVES, modulation, spectrum
 from .features import COMPRESSION, HOP, N_FFT, SAMPLE_RATE
 from .machine import duration
+from .scores.metrics import shown
 
 # From the palette of Okabe and Ito, which colour-blind readers can tell apart.
 CLEAN, NOISY, ENHANCED = "#0072B2", "#E69F00", "#009E73"
@@ -221,7 +222,7 @@ def before_after(signals: dict, sample_rate: int = SAMPLE_RATE, *, dynamic_range
 def scores(table: dict):
     """Bars of the four metrics. ``table`` maps names to what ``rt.score`` returns.
 
-    A missing score (None or NaN) is written as "missing" and never drawn as a bar.
+    A missing score (None or NaN) is written as a dash and never drawn as a bar.
     """
     fig, axes = plt.subplots(1, len(METRICS), figsize=(10, 2.8), layout="constrained")
     for ax, (metric, unit) in zip(axes, METRICS.items(), strict=True):
@@ -229,7 +230,7 @@ def scores(table: dict):
         for position, (name, row) in enumerate(table.items()):
             value = row.get(metric)
             if value is None or math.isnan(value):
-                ax.text(position, floor, " missing", ha="center", va="bottom", rotation=90)
+                ax.text(position, floor, shown(None), ha="center", va="bottom")
                 continue
             bar = ax.bar(position, value - floor, bottom=floor, color=colour_of(name), width=0.7)
             ax.bar_label(bar, [f"{value:.2f}"], padding=2)
@@ -339,7 +340,7 @@ def _strips(ax, columns):
         colour, _, marker = _corpus_style(place)
         there = np.array([v for v in values if v is not None], dtype=float)
         if not there.size:
-            ax.text(place, 0.5, "missing", transform=ax.get_xaxis_transform(), ha="center")
+            ax.text(place, 0.5, shown(None), transform=ax.get_xaxis_transform(), ha="center")
             continue
         aside = place + rng.uniform(-0.28, -0.02, there.size)
         ax.plot(aside, there, marker, color=colour, markersize=3.5, alpha=0.55, markeredgewidth=0)
@@ -376,10 +377,10 @@ def _modulation_axes(ax, title):
 
 def _distances(ax, result):
     """A matrix of distances: bold where they are beyond chance, halves of one on the diagonal."""
-    shown = result.between.copy()
-    np.fill_diagonal(shown, result.halves)
-    ax.imshow(shown, cmap="Greys", vmin=0, vmax=2 * shown.max())  # light, so that text is legible
-    for (i, j), value in np.ndenumerate(shown):
+    distances = result.between.copy()
+    np.fill_diagonal(distances, result.halves)
+    ax.imshow(distances, cmap="Greys", vmin=0, vmax=2 * distances.max())  # light, for legible text
+    for (i, j), value in np.ndenumerate(distances):
         beyond = i != j and value > result.chance[i, j]
         words = f"{value:.1f}\n" + ("halves" if i == j else f"({result.chance[i, j]:.1f})")
         weight = "bold" if beyond else "normal"
@@ -895,10 +896,8 @@ def _change(row, reference, metric):
 
 def _short(metric, value):
     """A score in few characters."""
-    if value is None:
-        return "–"
-    if metric in ("pesq", "estoi"):
-        return f"{value:.2f}" if metric == "estoi" else f"{value:.1f}"
+    if value is None or metric in ("pesq", "estoi"):
+        return shown(value, 2 if metric == "estoi" else 1)
     return f"{value:.0f}" if abs(value) < 100 else "∞" if value > 0 else "−∞"
 
 
@@ -1306,7 +1305,7 @@ def gain_map(table, scale, ax=None, *, title=None, form="{:+.2f}"):
     fig, ax = _axes(ax, (2.2 + 1.0 * len(names), 1.3 + 0.36 * len(table)))
     ax.imshow(np.clip(image, -1, 1), cmap="BrBG", vmin=-1.2, vmax=1.2, aspect="auto")
     for (i, j), value in np.ndenumerate(image):
-        words = "–" if cells[i][j] is None else form.format(cells[i][j]).replace("-", "−")
+        words = shown(None) if cells[i][j] is None else form.format(cells[i][j]).replace("-", "−")
         ink = "white" if abs(value) > 0.75 else "black"
         ax.text(j, i, words, ha="center", va="center", color=ink, fontsize=9)
     ax.set_title(title or "", fontsize=11)

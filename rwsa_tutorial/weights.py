@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors import torch as safetensors
 
 from .model import ModelConfig, build_model
-from .paths import data_path, whole_file
+from .paths import data_path, write_whole
 
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
@@ -211,8 +211,7 @@ def save_weights(model, path, **metadata):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as part:
-        part.write_bytes(weights_file(model, **metadata))
+    write_whole(path, weights_file(model, **metadata))
 
 
 def load_weights(path):

@@ -1,5 +1,7 @@
 """Runs small enough to be repeated in tests: a second of speech a file, a tiny network."""
 
+import errno
+import os
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from rwsa_tutorial.training import RunFolder, trainer
 from rwsa_tutorial.training.folder import LOGS
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "data" / "examples"
+SEMAPHORE = "multiprocessing.synchronize._multiprocessing.SemLock"
 NETWORK = {"channels": 4, "levels": 2, "heads": 2, "middle_heads": 2, "d_state": 2, "expand": 1}
 SMALL = {
     "network": NETWORK,
@@ -70,6 +73,15 @@ def quick(monkeypatch):
     """Leave out of training what takes long and has tests of its own: PESQ and the curves."""
     monkeypatch.setattr(trainer, "Scorer", DirectScorer)
     monkeypatch.setattr(plotting, "training_curves", bare_curves)
+
+
+def refuse_shared_memory(monkeypatch, name=SEMAPHORE):
+    """Let what is called so fail as it does where /dev/shm is missing."""
+
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(name, refuse)
 
 
 def same(one, other):

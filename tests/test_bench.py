@@ -1,10 +1,8 @@
 """`rwsa bench`: what the tables hold, and that a wrong engine is found out. Nothing is timed."""
 
 import csv
-import errno
 import importlib
 import math
-import os
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +10,7 @@ from types import SimpleNamespace
 import matplotlib
 import pytest
 import torch
+from small_runs import refuse_shared_memory
 
 matplotlib.use("Agg")
 
@@ -219,10 +218,7 @@ def test_memory_is_that_of_a_fresh_process():
 
 
 def test_memory_that_cannot_be_measured_is_told_with_what_to_do(monkeypatch):
-    def refuse(*_, **__):
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-
-    monkeypatch.setattr("multiprocessing.synchronize._multiprocessing.SemLock", refuse)
+    refuse_shared_memory(monkeypatch)
     failed = machine.in_fresh_process(bench._scan_memory, "parallel", (1, 1, 1, 1), "cpu")
     assert re.search("fresh process cannot be started.*/dev/shm must", failed["not_measured"])
 

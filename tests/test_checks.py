@@ -1,13 +1,15 @@
 """The checks of the lessons, and the one of the whole machine."""
 
 import importlib.util
+import io
+import sys
 
 import numpy as np
 import pytest
 import torch
 
 import rwsa_tutorial.checks as checks
-from rwsa_tutorial.checks import check, check_shape, environment, survey
+from rwsa_tutorial.checks import Finding, check, check_shape, environment, survey
 
 
 @pytest.mark.parametrize(
@@ -119,6 +121,19 @@ def test_this_machine_is_described(tmp_path, capsys):
     assert not [problem for problem in problems if not problem.startswith(("weights", "memory"))]
     assert environment(tmp_path, quiet=True) == problems
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "ascii"])
+def test_marks_are_words_where_the_terminal_lacks_them(encoding, monkeypatch, tmp_path):
+    findings = [Finding("Python", "ok", "3.13"), Finding("memory", "problem", "none")]
+    monkeypatch.setattr(checks, "survey", lambda folder: findings)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw := io.BytesIO(), encoding))
+    environment(tmp_path)
+    sys.stdout.flush()
+    fine, bad = ("✓", "✗") if encoding == "utf-8" else ("ok     ", "problem")
+    lines = raw.getvalue().decode(encoding).splitlines()
+    assert lines[:2] == [f"{fine} Python       3.13", f"{bad} memory       none"]
+    assert lines[3].endswith(f"1 problem(s), marked {bad} above.")
 
 
 def test_every_scan_engine_is_listed_with_its_reason(monkeypatch):

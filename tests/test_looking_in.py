@@ -13,9 +13,11 @@ import onnxruntime
 import pytest
 import torch
 from torch import func, nn
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import rwsa_tutorial as rt
-from rwsa_tutorial.layers.attention import SelfAttention
+from rwsa_tutorial.layers.attention import NARROW, SelfAttention, attention
 from rwsa_tutorial.layers.mamba import BiMamba, MambaMixer
 from rwsa_tutorial.layers.patch_embedding import PatchEmbedding
 from rwsa_tutorial.model import ModelConfig, set_scan_backend
@@ -57,6 +59,19 @@ def test_second_derivatives_are_refused_or_right(layer):
     with rt.plain_pytorch():
         torch.testing.assert_close(right, hessian(layer, x), rtol=1e-9, atol=1e-12)
         assert torch.autograd.gradgradcheck(layer, (x.requires_grad_(),))
+    assert right.norm() > 1e-3
+
+
+def test_second_derivatives_of_heads_for_torchs_own_kernels_are_refused_or_right():
+    g = torch.Generator().manual_seed(0)
+    qkv = torch.randn(3, 1, 1, 4, NARROW + 1, generator=g, dtype=torch.float64)
+    with pytest.raises(RuntimeError, match="no second derivatives .*plain_pytorch.*RWSA_PLAIN"):
+        hessian(lambda x: attention(*x), qkv)
+    with sdpa_kernel(SDPBackend.MATH):
+        right = hessian(lambda x: F.scaled_dot_product_attention(*x), qkv)
+        torch.testing.assert_close(hessian(lambda x: attention(*x), qkv), right)
+    with rt.plain_pytorch():
+        torch.testing.assert_close(hessian(lambda x: attention(*x), qkv), right)
     assert right.norm() > 1e-3
 
 

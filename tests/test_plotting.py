@@ -101,13 +101,13 @@ def test_before_after_shares_scales_and_keeps_colours(wave):
         plotting.before_after({})
 
 
-def test_scores_draw_a_missing_value_as_a_word():
+def test_scores_draw_a_missing_value_as_a_dash():
     row = {"pesq": 1.5, "ssnr": -2.0, "estoi": 0.6, "si_sdr": 5.0}
     _, axes = plotting.scores(
         {"noisy": row, "nano, enhanced": row | {"pesq": None, "ssnr": np.nan}}
     )
     assert [len(ax.patches) for ax in axes] == [1, 1, 2, 2]
-    assert [any("missing" in t.get_text() for t in ax.texts) for ax in axes] == [
+    assert [any(t.get_text() == "–" for t in ax.texts) for ax in axes] == [
         True,
         True,
         False,

@@ -345,13 +345,7 @@ def test_a_blunder_would_be_seen_in_every_type(blunder, dtype, tmp_path):
 
 def blundering(backend, right, wrong, folder):
     """`selective_scan` with a mistake in the code of one engine."""
-    source = inspect.getsource(importlib.import_module(f"rwsa_tutorial.scan.{backend}"))
-    assert right in source
-    path = folder / "mistaken.py"
-    path.write_text(source.replace(right, wrong))
-    spec = importlib.util.spec_from_file_location("rwsa_tutorial.scan.mistaken", path)
-    mistaken = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(mistaken)
+    mistaken = with_a_mistake(backend, right, wrong, folder)
 
     def scan(*values, delta_softplus, backend):
         kind = torch.promote_types(values[0].dtype, torch.float32)
@@ -359,6 +353,18 @@ def blundering(backend, right, wrong, folder):
         return mistaken.scan(*wide, delta_softplus).to(values[0].dtype)
 
     return scan
+
+
+def with_a_mistake(backend, right, wrong, folder):
+    """An engine's module with one part of its code replaced."""
+    source = inspect.getsource(importlib.import_module(f"rwsa_tutorial.scan.{backend}"))
+    assert right in source
+    path = folder / "mistaken.py"
+    path.write_text(source.replace(right, wrong))
+    spec = importlib.util.spec_from_file_location("rwsa_tutorial.scan.mistaken", path)
+    mistaken = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(mistaken)
+    return mistaken
 
 
 def small(dtype=torch.float32):
@@ -534,16 +540,8 @@ def test_the_kernels_without_a_mistake(backend):
 @pytest.mark.skipif("gpu" not in HERE, reason="runs in the interpreter or on a GPU")
 @pytest.mark.parametrize("right", MISTAKES)
 def test_a_mistake_in_the_kernels_would_be_seen(right, tmp_path):
-    from rwsa_tutorial.scan import gpu
-
     wrong, spoilt = MISTAKES[right]
-    source = inspect.getsource(gpu)
-    assert right in source
-    path = tmp_path / "mistaken.py"
-    path.write_text(source.replace(right, wrong))
-    spec = importlib.util.spec_from_file_location("rwsa_tutorial.scan.mistaken", path)
-    mistaken = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(mistaken)
+    mistaken = with_a_mistake("gpu", right, wrong, tmp_path)
 
     def scan(*values, delta_softplus, backend):
         engine = (

@@ -1,12 +1,12 @@
 """Many models on many corpora: in processes as in one, resumed, and told in words."""
 
-import errno
 import os
 import sys
 
 import numpy as np
 import pytest
 import torch
+from small_runs import refuse_shared_memory
 
 import rwsa_tutorial as rt
 from rwsa_tutorial import audio
@@ -235,10 +235,7 @@ def test_a_process_that_is_killed_is_told_in_words(tmp_path, pairs):
 
 
 def test_a_system_without_shared_memory_is_told_what_it_is_for(tmp_path, pairs, monkeypatch):
-    def refuse(*_, **__):
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-
-    monkeypatch.setattr("multiprocessing.synchronize._multiprocessing.SemLock", refuse)
+    refuse_shared_memory(monkeypatch)
     task = Task(tmp_path / "out.csv", "none", None, pairs, CHEAP)
     with pytest.raises(ValueError, match="processes that score cannot be started.*/dev/shm"):
         score_all([task], jobs=2, progress=False)

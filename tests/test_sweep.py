@@ -332,5 +332,5 @@ def test_examples_are_the_last_of_their_run(trained, tmp_path, data):
     assert (tmp_path / "kept" / "a-seed0.flac").read_bytes() == last.read_bytes()
     last.unlink()
     last.with_name("step-0000001.flac").unlink()
-    with pytest.raises(ValueError, match="holds nothing that the run made"):
+    with pytest.raises(ValueError, match="a-seed0 kept nothing that it made"):
         keep_examples(plan, tmp_path / "runs", tmp_path / "kept")

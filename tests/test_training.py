@@ -1,7 +1,6 @@
 """Settings, data and the training loop, on runs of a few steps."""
 
 import dataclasses
-import errno
 import json
 import math
 import os
@@ -13,7 +12,16 @@ import pytest
 import soundfile
 import torch
 import yaml
-from small_runs import EXAMPLES, NETWORK, SMALL, DirectScorer, pairs_of_a_second, quick
+from small_runs import (
+    EXAMPLES,
+    NETWORK,
+    SEMAPHORE,
+    SMALL,
+    DirectScorer,
+    pairs_of_a_second,
+    quick,
+    refuse_shared_memory,
+)
 
 import rwsa_tutorial as rt
 from rwsa_tutorial import audio, cli, losses, plotting
@@ -34,7 +42,6 @@ from rwsa_tutorial.training.data import check_data, corpus_of, examples, validat
 from rwsa_tutorial.training.scorer import Scorer
 
 RATE = 16_000
-SEMAPHORE = "multiprocessing.synchronize._multiprocessing.SemLock"
 
 
 @pytest.fixture(scope="module")
@@ -511,12 +518,8 @@ def test_without_shared_memory_the_error_says_what_for(
     pairs, tmp_path, monkeypatch, scorer, refused, words
 ):
     quick(monkeypatch)
-
-    def refuse(*_, **__):
-        raise OSError(errno.EROFS, "Read-only file system")  # what a missing /dev/shm looks like
-
     monkeypatch.setattr(trainer, "Scorer", scorer)
-    monkeypatch.setattr(refused, refuse)
+    refuse_shared_memory(monkeypatch, refused)
     with pytest.raises(ValueError, match=rf"{words}.*\(.*Read-only.*that processes.*/dev/shm"):
         train(Config(**SMALL | {"data": pairs, "workers": 1}), tmp_path / "run", progress=False)
 

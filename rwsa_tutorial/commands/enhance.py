@@ -88,9 +88,10 @@ def run(options):
 
 def _in_words(error):
     """What any error means to the person who gave the file."""
+    from ..scores.evaluation import NO_MEMORY
+
     words = str(error)
-    short = ("out of memory", "allocate memory", "not enough memory")
-    if isinstance(error, MemoryError) or any(text in words.lower() for text in short):
+    if isinstance(error, MemoryError) or NO_MEMORY.search(words):
         return f"needs more memory than there is: close other programs ({words})."
     if isinstance(error, (ValueError, OSError)):
         return words

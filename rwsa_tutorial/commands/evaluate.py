@@ -1,7 +1,5 @@
 """`rwsa evaluate`."""
 
-import contextlib
-import sys
 from pathlib import Path
 
 from . import common
@@ -53,8 +51,6 @@ def run(options):
     from ..scores.evaluation import table
     from ..scores.many import score_all
 
-    with contextlib.suppress(AttributeError):  # of what stands for a terminal, or of none
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no UTF-8
     tasks = _tasks(options)
     results, problems = score_all(tasks, options.jobs)
     for words in problems:

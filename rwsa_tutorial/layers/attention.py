@@ -4,20 +4,27 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..compiled import in_float32, plain, usable
+from ..compiled import in_float32, plain, refuse_second_order, usable
 
 NARROW = 16  # channels of a head up to which the compiled version is the quicker one on a CPU
 
 
 def attention(q, k, v):
-    """softmax(q k^T / sqrt(E)) v by whatever is quickest here. All (B, heads, L, E)."""
+    """softmax(q k^T / sqrt(E)) v by whatever is quickest here. All (B, heads, L, E).
+
+    Its own derivatives have none, which a RuntimeError says; inside `plain_pytorch()` they have.
+    """
     if q.shape[-1] <= NARROW and usable(q):
         from ..compiled.attention import attention as compiled
 
         return compiled(q, k, v)
     if plain():
         return torch.softmax(q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5, dim=-1) @ v
-    return F.scaled_dot_product_attention(q, k, v)
+    out = F.scaled_dot_product_attention(q, k, v)
+    # PyTorch's fused kernels have no second derivatives either; its plain formula has them
+    if type(out.grad_fn).__name__.startswith("ScaledDotProduct"):
+        out.register_hook(refuse_second_order)
+    return out
 
 
 class SelfAttention(nn.Module):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ..enhancement import SEGMENT_SECONDS
 from ..model import count_parameters
-from ..paths import data_path, whole_file
+from ..paths import data_path, write_whole
 from ..scores.evaluation import evaluate, pair_folders, summary
 from ..scores.metrics import METRICS
 from ..training.folder import RunFolder
@@ -127,6 +127,7 @@ def provenance(run, tests, model, before=(), last=False):
 
 
 def main(arguments=None):
+    """Ship the weights of a run; return 0, or 2 with words on standard error for bad input."""
     parser = argparse.ArgumentParser(
         prog="python -m rwsa_tutorial.making.shipping", description=__doc__.split("\n")[0]
     )
@@ -151,8 +152,7 @@ def main(arguments=None):
             ("safetensors", weights.read_bytes()),
             ("json", (json.dumps(story, indent=1) + "\n").encode()),
         ):
-            with whole_file(folder / f"{options.name}.{suffix}") as part:
-                part.write_bytes(content)
+            write_whole(folder / f"{options.name}.{suffix}", content)
     except (ValueError, OSError) as error:
         print(f"shipping: {error}", file=sys.stderr)
         return 2

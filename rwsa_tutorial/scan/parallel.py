@@ -50,9 +50,7 @@ def scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus):
     """All time steps at once; memory B * D * N * L. Arguments as in `selective_scan`."""
     delta = step_size(delta, delta_bias, delta_softplus)
     size = u.shape[0]
-    if (
-        u.device.type == "cpu" and not plain()
-    ):  # a few sequences at a time, so that their states stay in the cache
+    if u.device.type == "cpu" and not plain():  # few at a time: their states stay in the cache
         size = max(1, STATES // (A.numel() * u.shape[2]))
     parts = zip(*(x.split(size) for x in (u, delta, B, C)), strict=True)
     y = torch.cat([_mixed(u, delta, A, B, C) for u, delta, B, C in parts])

@@ -14,7 +14,8 @@ from ..enhancement import enhance
 from .metrics import METRICS, PESQ_MISSING, is_finite, pesq_is_installed, score, shown
 
 SIGNALS = ("noisy", "enhanced")
-NO_MEMORY = re.compile("(out of|not enough|allocate) memory")  # in torch's RuntimeErrors
+# in torch's RuntimeErrors
+NO_MEMORY = re.compile("(out of|not enough|allocate) memory", re.IGNORECASE)
 WORDS = ("file", "signal", "recordings", "network")  # the columns that hold no numbers
 
 

@@ -31,7 +31,7 @@ from pathlib import Path
 import torch
 
 from .. import machine
-from ..paths import whole_file
+from ..paths import write_whole
 from .config import Config, differences
 
 # settings that change the speed alone
@@ -126,9 +126,9 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             for left in [*self.path.glob(".*.part*"), *self.path.glob("*/.*.part*")]:
                 left.unlink()  # of a process that was killed while it wrote
-            self._write("config.yaml", config.to_yaml().encode())
+            write_whole(self.path / "config.yaml", config.to_yaml().encode())
             starts = [*self.starts(), provenance() | facts]
-            self._write("run.json", (json.dumps(starts, indent=1) + "\n").encode())
+            write_whole(self.path / "run.json", (json.dumps(starts, indent=1) + "\n").encode())
             for name in ("checkpoints", "example"):
                 (self.path / name).mkdir(exist_ok=True)
 
@@ -202,12 +202,13 @@ class RunFolder:
         """
         with self.writing("what the checkpoint holds"):
             for log, some in rows.items():
-                self._write(log, "".join(json.dumps(row) + "\n" for row in some).encode())
+                lines = "".join(json.dumps(row) + "\n" for row in some)
+                write_whole(self.path / log, lines.encode())
             for name, content in weights.items():
                 if content is None:
                     (self.path / name).unlink(missing_ok=True)
                 else:
-                    self._write(name, content)
+                    write_whole(self.path / name, content)
             for sound in self.examples():
                 if _step(sound) > validated:
                     sound.unlink()
@@ -221,7 +222,7 @@ class RunFolder:
         torch.save(state, buffer)
         name = f"step-{state['step']:07d}.pt"
         with self.writing(name):
-            self._write(f"checkpoints/{name}", buffer.getbuffer())
+            write_whole(self.path / f"checkpoints/{name}", buffer.getbuffer())
             for old in self.checkpoints()[:-KEPT]:
                 old.unlink()
         self.write("last.safetensors", last)
@@ -229,11 +230,7 @@ class RunFolder:
     def write(self, name, content):
         """Write a file of the run (bytes), whole or not at all."""
         with self.writing(name):
-            self._write(name, content)
-
-    def _write(self, name, content):
-        with whole_file(self.path / name) as part:
-            part.write_bytes(content)
+            write_whole(self.path / name, content)
 
     @contextlib.contextmanager
     def writing(self, what):

@@ -281,21 +281,19 @@ def keep_examples(plan, folder, target):
 
     Raises ValueError where a run has kept none.
     """
+    sources = {}
+    for name in plan.runs():
+        made = RunFolder(Path(folder) / name).examples()
+        if not made:
+            raise ValueError(f"{Path(folder) / name} kept nothing that it made: train it again.")
+        sources[name] = made[-1]
+    # the same in every run
+    sources |= {kind: made[-1].with_name(f"{kind}.flac") for kind in ("clean", "noisy")}
     target = Path(target)
     target.mkdir(parents=True, exist_ok=True)
-    for name in plan.runs():
-        example = Path(folder) / name / "example"
-        made = [p for p in example.glob("step-*.flac") if p.stem.removeprefix("step-").isdecimal()]
-        if not made:
-            raise ValueError(f"{example} holds nothing that the run made: train it again.")
-        _copy(max(made, key=lambda path: int(path.stem.removeprefix("step-"))), target, name)
-    for kind in ("clean", "noisy"):  # the same in every run
-        _copy(example / f"{kind}.flac", target, kind)
-
-
-def _copy(source, folder, name):
-    with whole_file(folder / f"{name}.flac") as part:
-        shutil.copyfile(source, part)
+    for name, source in sources.items():
+        with whole_file(target / f"{name}.flac") as part:
+            shutil.copyfile(source, part)
 
 
 def _is_whole(value):

@@ -31,11 +31,11 @@ class Validation:
     def row(self, model, step):
         """A row for the log, and the first pair as the network enhanced it: a wave (n,)."""
         if self._noisy is None:
-            self._noisy = self.scores(lambda noisy, rate: noisy)
+            self._noisy = self.scores(lambda noisy, sample_rate: noisy)
         heard = []
 
-        def enhanced(noisy, rate):
-            heard.append(enhance(noisy, rate, model, progress=False))
+        def enhanced(noisy, sample_rate):
+            heard.append(enhance(noisy, sample_rate, model, progress=False))
             return heard[-1]
 
         row = {"step": step} | self.scores(enhanced)
@@ -49,12 +49,12 @@ class Validation:
         return row, heard[0]
 
     def scores(self, system):
-        """Mean PESQ and SI-SDR of system(noisy, rate) over all validation pairs, or None."""
+        """Mean PESQ and SI-SDR of system(noisy, sample_rate) over the validation pairs, or None."""
         futures, ratios = [], []
         for pair in self.pairs:
             self.between()
-            clean, noisy, rate = pair.read()
-            wave = system(noisy, rate)
+            clean, noisy, sample_rate = pair.read()
+            wave = system(noisy, sample_rate)
             futures.append(self.scorer.submit(clean, wave))
             ratios.append(si_sdr(clean, wave))
         found = []

@@ -334,5 +334,6 @@ def printable(text):
 
 
 def say(words):
+    """Write a line on standard error, above a bar that may be there."""
     with tqdm.external_write_mode():
         print(printable(words), file=sys.stderr, flush=True)

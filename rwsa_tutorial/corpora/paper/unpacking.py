@@ -38,10 +38,9 @@ RATIO = 200  # recordings shrink to a half, silence to a hundredth; a bomb a tho
 HARMLESS = 64 << 20  # bytes that any archive may become
 KINDS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
-DAMAGE = (
-    *(zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError),
-    *(struct.error, UnicodeDecodeError),
-)
+# what the libraries raise for an archive that is cut short or spoilt
+DAMAGE = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError)
+DAMAGE += (struct.error, UnicodeDecodeError)
 
 
 @dataclass(frozen=True)
@@ -98,6 +97,7 @@ def unpack(archive, target, *, keep=None, strip=True):
 
 @contextlib.contextmanager
 def _opened(archive):
+    """A ZipFile, or a TarFile that reads no more at one go than it may: `_Metered`."""
     if not archive.is_file():
         raise FileNotFoundError(f"There is no file {archive}.")
     if zipfile.is_zipfile(archive):
