@@ -299,7 +299,7 @@ def live_training(run, seconds: float = 5.0):
     the run.
     """
     from . import audio
-    from .plotting import training_progress
+    from .plotting.results import training_progress
     from .training.folder import RunFolder
 
     folder, live = RunFolder(run), Live(seconds)

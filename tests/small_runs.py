@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from rwsa_tutorial import audio, plotting
+from rwsa_tutorial import audio
 from rwsa_tutorial.training import RunFolder, trainer
 from rwsa_tutorial.training.folder import LOGS
 
@@ -72,7 +72,7 @@ def bare_curves(rows):
 def quick(monkeypatch):
     """Leave out of training what takes long and has tests of its own: PESQ and the curves."""
     monkeypatch.setattr(trainer, "Scorer", DirectScorer)
-    monkeypatch.setattr(plotting, "training_curves", bare_curves)
+    monkeypatch.setattr("rwsa_tutorial.plotting.results.training_curves", bare_curves)
 
 
 def refuse_shared_memory(monkeypatch, name=SEMAPHORE):

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import matplotlib
 import pytest
 import torch
+from matplotlib import pyplot
 from small_runs import refuse_shared_memory
 
 matplotlib.use("Agg")
@@ -335,7 +336,7 @@ def test_the_figure_has_a_bar_for_each_measured_engine(alike):
         assert "not measured" in texts and "(the loop)" in texts
         assert f"({rows[0][f'{way}_ratio']:.2g} ×)" in texts
     assert [label.get_text() for label in axes[0].get_yticklabels()] == list(alike.states)
-    plotting.plt.close(fig)
+    pyplot.close(fig)
 
 
 @pytest.mark.parametrize(

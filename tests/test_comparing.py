@@ -18,6 +18,7 @@ from rwsa_tutorial.corpora.corpus import Corpus, Pair
 from rwsa_tutorial.domains import comparing, distance, measures
 from rwsa_tutorial.making import likeness
 from rwsa_tutorial.paths import data_path
+from rwsa_tutorial.plotting import corpora as corpora_figures
 
 RATE = 16_000
 
@@ -403,7 +404,7 @@ def test_the_figure_shows_every_recording_with_units(compared):
 
 
 def test_corpora_keep_apart_up_to_sixteen():
-    assert len({plotting._corpus_style(place) for place in range(16)}) == 16
+    assert len({corpora_figures._corpus_style(place) for place in range(16)}) == 16
 
 
 def test_noises_are_drawn_against_the_others_range(tmp_path, capsys):

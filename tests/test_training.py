@@ -12,6 +12,7 @@ import pytest
 import soundfile
 import torch
 import yaml
+from matplotlib import pyplot
 from small_runs import (
     EXAMPLES,
     NETWORK,
@@ -334,7 +335,7 @@ def test_a_run_leaves_the_folder_it_promises(pairs, tmp_path):
     assert [step for step, _ in seen] == [1, 2, 2, 3, 4, 4] and seen[1][1] == metrics[1]
     fig, axes = plotting.training_curves(folder.rows())
     assert len(axes[0].lines) >= 6 and all(len(ax.lines) >= 2 for ax in axes[1:])
-    plotting.plt.close(fig)
+    pyplot.close(fig)
     state = folder.load(folder.checkpoints()[-1])["networks"]  # the average is what is kept
     mean, now = state["mean"]["mask_decoder.slope"], state["model"]["mask_decoder.slope"]
     last = rt.load_weights(folder.last).mask_decoder.slope

@@ -18,7 +18,7 @@ import pytest
 import soundfile
 from IPython.display import HTML
 
-from rwsa_tutorial import audio, plotting, widgets
+from rwsa_tutorial import audio, widgets
 
 
 def draw_point(level=0.5, count=3):
@@ -284,7 +284,7 @@ def test_live_training_shows_the_run_and_its_example(tmp_path, monkeypatch):
         asked.append((rows, list(example)))
         return plt.subplots()
 
-    monkeypatch.setattr(plotting, "training_progress", drawn)
+    monkeypatch.setattr("rwsa_tutorial.plotting.results.training_progress", drawn)
     monkeypatch.setattr(widgets.Live, "__call__", lambda self, figure, now: plt.close(figure))
     folder = tmp_path / "run"
     (folder / "example").mkdir(parents=True)

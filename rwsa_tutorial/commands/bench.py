@@ -89,7 +89,7 @@ def run(options):
         print(f"\nWritten to {csv}.")
     if plot:
         from ..paths import whole_file
-        from ..plotting import scan_times
+        from ..plotting.results import scan_times
 
         fig, _ = scan_times([row for row in done if row["table"] == "scan"])
         with whole_file(plot) as part:

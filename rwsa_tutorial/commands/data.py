@@ -175,7 +175,7 @@ def compare(corpora, csv=None, plot=None, split="test", limit=None, progress=Tru
         comparing.write_csv(csv, descriptions)
     if plot is not None:
         from ..paths import whole_file
-        from ..plotting import corpora_compared
+        from ..plotting.corpora import corpora_compared
 
         fig, _ = corpora_compared(descriptions, results)
         with whole_file(plot) as part:

@@ -55,7 +55,7 @@ def main(argv=None):
     parser.add_argument("--ours", help="folder whose folders called noise hold ours (data/mini)")
     parser.add_argument("--out", required=True, help="the figure: .png, .pdf or .svg")
     options = parser.parse_args(argv)
-    from ..plotting import noises_compared
+    from ..plotting.corpora import noises_compared
 
     try:
         ours = recordings(options.ours or data_path("mini"))

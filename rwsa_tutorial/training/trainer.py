@@ -344,7 +344,7 @@ class Trainer:
     def _draw(self):
         from matplotlib import pyplot
 
-        from ..plotting import training_curves
+        from ..plotting.results import training_curves
 
         rows = [row for some in self.rows.values() for row in some]
         fig, _ = training_curves(sorted(rows, key=lambda row: row["step"]))
