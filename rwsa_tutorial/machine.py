@@ -1,21 +1,13 @@
-"""This machine: what it is, how much memory is held, and a fresh process to measure in."""
+"""This machine: what it is, how much memory is held; sizes and times in words."""
 
 import contextlib
-import multiprocessing
 import os
 import platform
 import subprocess
 import sys
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import torch
-
-from .processes import shared_memory
-
-# modules that a fresh process finds loaded, where the system can start one from a bare copy
-_PRELOADED = ["rwsa_tutorial.bench", "rwsa_tutorial.enhancement", "rwsa_tutorial.compiled.mixer"]
 
 
 def describe(threads=None):
@@ -99,34 +91,6 @@ def wait_for(device):
     """Return when all work of a device is done; a GPU works on while Python goes ahead."""
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize()
-
-
-def in_fresh_process(function, *arguments):
-    """The dict that a module's function returns in a new process, with as many threads as here.
-
-    Where it fails: {"not_measured": the reason in words}.
-    """
-    # the server has loaded modules and computed nothing, so that its copies start at once
-    server = "forkserver" in multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if server else "spawn")
-    if server:
-        context.set_forkserver_preload(_PRELOADED)
-    threads = torch.get_num_threads()
-    try:
-        with shared_memory("a fresh process cannot be started"):
-            pool = ProcessPoolExecutor(1, context, torch.set_num_threads, (threads,))
-        with pool:
-            return pool.submit(function, *arguments).result()
-    except BrokenProcessPool:
-        return {"not_measured": "the process was stopped, perhaps for want of memory"}
-    except Exception as error:  # whatever went wrong there is told in the table
-        return {"not_measured": reason(error)}
-
-
-def reason(error):
-    """An exception in words, in one line; ours are in words already."""
-    words = " ".join(str(error).split()).rstrip(".")
-    return words if isinstance(error, ValueError) else f"{type(error).__name__}: {words}"
 
 
 def size(count):

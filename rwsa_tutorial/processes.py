@@ -31,6 +31,31 @@ def pool(workers, what, begin=None, arguments=()):
         return ProcessPoolExecutor(workers, context, _begin, (begin, arguments))
 
 
+def in_fresh_process(function, *arguments, preload=()):
+    """The dict that a module's function returns in a new process, with as many threads as here.
+
+    Where it fails: {"not_measured": the reason in words}. preload: modules that it finds loaded,
+    where the system can start it from a bare copy.
+    """
+    import torch
+
+    # the server has loaded modules and computed nothing, so that its copies start at once
+    server = "forkserver" in multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if server else "spawn")
+    if server:
+        context.set_forkserver_preload(list(preload))
+    threads = torch.get_num_threads()
+    try:
+        with shared_memory("a fresh process cannot be started"):
+            pool = ProcessPoolExecutor(1, context, torch.set_num_threads, (threads,))
+        with pool:
+            return pool.submit(function, *arguments).result()
+    except BrokenProcessPool:
+        return {"not_measured": "the process was stopped, perhaps for want of memory"}
+    except Exception as error:  # whatever went wrong there is told in the table
+        return {"not_measured": reason(error)}
+
+
 @contextlib.contextmanager
 def shared_memory(what):
     """ValueError in words where the system has none; what: "processes that score cannot start"."""
@@ -51,6 +76,12 @@ def told(what):
         yield
     except BrokenProcessPool:
         raise ValueError(f"{what} {ENDED}.") from None
+
+
+def reason(error):
+    """An exception in words, in one line; ours are in words already."""
+    words = " ".join(str(error).split()).rstrip(".")
+    return words if isinstance(error, ValueError) else f"{type(error).__name__}: {words}"
 
 
 def end_with_parent():

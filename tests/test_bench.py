@@ -15,7 +15,18 @@ from small_runs import refuse_shared_memory
 
 matplotlib.use("Agg")
 
-from rwsa_tutorial import VARIANTS, ModelConfig, bench, build_model, cli, machine, plotting, scan
+from rwsa_tutorial import (
+    VARIANTS,
+    ModelConfig,
+    bench,
+    build_model,
+    cli,
+    machine,
+    plotting,
+    processes,
+    scan,
+)
+from rwsa_tutorial.bench import networks, scans, timing
 from rwsa_tutorial.features import BINS, HOP, SAMPLE_RATE
 from rwsa_tutorial.layers.mamba import MambaMixer
 from rwsa_tutorial.model import count_parameters
@@ -49,9 +60,7 @@ def alike(monkeypatch):
 @pytest.fixture
 def no_child(monkeypatch):
     """Measure in this process, where the engines above are known."""
-    monkeypatch.setattr(
-        machine, "in_fresh_process", lambda function, *arguments: function(*arguments)
-    )
+    monkeypatch.setattr(processes, "in_fresh_process", lambda does, *given, **_: does(*given))
 
 
 def test_inputs_have_the_scan_s_shapes_and_the_steps_that_are_promised():
@@ -79,8 +88,8 @@ def test_the_float64_result_in_parts_is_that_of_the_whole(monkeypatch):
     parts, whole = [], inputs.part(0, 5, torch.float64).both("parallel")
     cut = bench.ScanInputs.part
     monkeypatch.setattr(bench.ScanInputs, "part", lambda *a: parts.append(a) or cut(*a))
-    monkeypatch.setattr(bench, "AT_ONCE", 2 * 4 * 9 * 2)  # two sequences
-    y, gradients = bench.float64_result(inputs)
+    monkeypatch.setattr(scans, "AT_ONCE", 2 * 4 * 9 * 2)  # two sequences
+    y, gradients = scans.float64_result(inputs)
     assert len(parts) == 3
     assert y.dtype == torch.float64 and torch.allclose(y, whole[0], rtol=1e-12)
     for name, gradient in gradients.items():
@@ -147,7 +156,7 @@ def test_engines_take_turns_and_the_first_calls_do_not_count(alike):
 
 def test_slow_tasks_leave_and_quick_ones_are_repeated(monkeypatch):
     now, log = [0.0], []
-    monkeypatch.setattr(bench.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
 
     def task(name, seconds):
         def run():
@@ -205,22 +214,22 @@ def test_the_interpreter_and_what_does_not_fit_are_not_measured(alike, monkeypat
     monkeypatch.setattr(machine, "free_memory", lambda device: 3 * 4 * 9 * 2 * 40 - 1)
     assert "keeps every state" in bench.why_not("reference", inputs)
     assert bench.why_not("twin", inputs) is None
-    assert bench.float64_result(inputs) is None
+    assert scans.float64_result(inputs) is None
     twin, *_ = bench.compare_scans(["twin"], inputs, rounds=1)
     assert twin["forward_s"] > 0 and twin["forward_ratio"] is None and "output_error" not in twin
 
 
 def test_memory_is_that_of_a_fresh_process():
-    row = machine.in_fresh_process(bench._scan_memory, "parallel", (64, 64, 64, 16), "cpu")
+    row = processes.in_fresh_process(scans._scan_memory, "parallel", (64, 64, 64, 16), "cpu")
     states = 4 * 64 * 64 * 64 * 16
     assert 2 * states < row["memory_bytes"] < 40 * states
-    failed = machine.in_fresh_process(bench._scan_memory, "warp", (1, 1, 1, 1), "cpu")
+    failed = processes.in_fresh_process(scans._scan_memory, "warp", (1, 1, 1, 1), "cpu")
     assert "no scan engine 'warp'" in failed["not_measured"]
 
 
 def test_memory_that_cannot_be_measured_is_told_with_what_to_do(monkeypatch):
     refuse_shared_memory(monkeypatch)
-    failed = machine.in_fresh_process(bench._scan_memory, "parallel", (1, 1, 1, 1), "cpu")
+    failed = processes.in_fresh_process(scans._scan_memory, "parallel", (1, 1, 1, 1), "cpu")
     assert re.search("fresh process cannot be started.*/dev/shm must", failed["not_measured"])
 
 
@@ -246,9 +255,9 @@ def test_level_shapes_are_those_of_the_network():
 
 def test_bandwidth_is_bytes_by_time(monkeypatch):
     monkeypatch.setattr(
-        bench, "level_shapes", lambda config, batch: {(1, "time"): (batch, 4, 9, 2)}
+        scans, "level_shapes", lambda config, batch: {(1, "time"): (batch, 4, 9, 2)}
     )
-    monkeypatch.setattr(bench, "_copy_bandwidth", lambda *_: 1e9)
+    monkeypatch.setattr(scans, "_copy_bandwidth", lambda *_: 1e9)
     rows = bench.level_rows(["reference"], None, batches=(2, 3), rounds=1)
     assert [row["case"] for row in rows] == [f"batch {b}, level 1, along time" for b in (2, 3)]
     for row, batch in zip(rows, (2, 3), strict=True):
@@ -260,15 +269,15 @@ def test_bandwidth_is_bytes_by_time(monkeypatch):
 
 
 def test_a_copy_moves_the_bytes_that_are_asked_for(monkeypatch):
-    monkeypatch.setattr(bench, "best_of", lambda tasks, *_: {name: (0.5, 1) for name in tasks})
-    assert bench._copy_bandwidth(8000, 1, "cpu") == 16_000
+    monkeypatch.setattr(scans, "best_of", lambda tasks, *_: {name: (0.5, 1) for name in tasks})
+    assert scans._copy_bandwidth(8000, 1, "cpu") == 16_000
 
 
 def test_the_network_is_measured_on_the_engine_that_is_asked_for(monkeypatch, no_child):
     small = {"d_state": 2, "heads": 2, "middle_heads": 2, "expand": 1}
     tiny = ModelConfig(channels=4, blocks=1, **small)
-    monkeypatch.setattr(bench, "build_model", lambda variant: build_model(tiny))
-    monkeypatch.setattr(bench, "TRAINING_SAMPLES", 4800)
+    monkeypatch.setattr(networks, "build_model", lambda variant: build_model(tiny))
+    monkeypatch.setattr(networks, "TRAINING_SAMPLES", 4800)
     enhance = importlib.import_module("rwsa_tutorial.enhancement")  # the function hides the module
     whole = enhance.enhance
     monkeypatch.setattr(
@@ -281,8 +290,8 @@ def test_the_network_is_measured_on_the_engine_that_is_asked_for(monkeypatch, no
         "rwsa_tutorial.layers.mamba.selective_scan",
         lambda *a, backend, **k: engines.append(backend) or loop(*a, backend="auto", **k),
     )
-    steps, total = [], bench.total
-    monkeypatch.setattr(bench, "total", lambda losses: steps.append(1) or total(losses))
+    steps, total = [], networks.total
+    monkeypatch.setattr(networks, "total", lambda losses: steps.append(1) or total(losses))
     rows = bench.network_rows(["parallel"], rounds=1)
     assert set(engines) == {"parallel"}
     assert len(steps) == 2  # one whole step to compile, and the one that is timed
