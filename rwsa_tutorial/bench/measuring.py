@@ -8,7 +8,7 @@ from tqdm import tqdm
 from .. import scan
 from ..model import VARIANTS
 from .networks import network_rows
-from .scans import LOOP, level_rows, scan_rows, unable
+from .scans import LOOP, cannot_run, level_rows, scan_rows
 from .timing import PATIENCE
 
 
@@ -43,7 +43,7 @@ def measure(
         raise ValueError("There is no CUDA GPU here, or this torch cannot use it.")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     chosen = {"rounds": rounds, "device": device, "patience": patience}
-    compared = sum(unable(name) is None for name in {*(engines or known), LOOP})
+    compared = sum(cannot_run(name) is None for name in {*(engines or known), LOOP})
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:
