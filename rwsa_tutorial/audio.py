@@ -330,7 +330,7 @@ class Recording:
         """Blocks of the samples from `start` on, to the real end unless `stop` comes before it."""
         import soundfile
 
-        count, stated = 0, self._held.stated
+        count, promised, stated = 0, 0, self._held.stated
         if start and self._held.whole:
             with _decode(self._held.whole) as file:
                 at = file.seek(min(start, file.frames))
@@ -345,6 +345,7 @@ class Recording:
                         f"{self.name} is joined of parts with different sample rates or numbers of "
                         f"channels; the second begins after {count / self.samplerate:.1f} s."
                     )
+                promised += file.frames if self.format == "OGG" else 0  # its last page says it
                 while True:
                     more = min(BLOCK, stop - count)
                     if stated is not None and count < stated:
@@ -367,6 +368,11 @@ class Recording:
             note(
                 f"{self.name}: its header states {count / self.samplerate:.1f} s; the "
                 f"{self._held.rest} bytes behind them are left out."
+            )
+        if stop == math.inf and not self._held.cut and count < promised:
+            note(
+                f"{self.name} has gaps: {(promised - count) / self.samplerate:.2f} s of it are "
+                "damaged or missing and are left out."
             )
         if stop == math.inf and (self._held.cut or count < (stated or 0)):
             note(

@@ -14,6 +14,7 @@ UNKNOWN_32 = 0xFFFFFFFF  # libsndfile takes this for "to the end of the file"
 UNKNOWN_31 = range(0x7FFFEF00, 0x80000000)
 FLAC_FRAME = 65_535, 10  # most samples in a FLAC frame, fewest bytes that it can take
 TAG_FRAMES = (b"Xing", b"Info")
+ID3V1 = 128  # bytes of such a tag at a file's end
 
 
 @dataclass
@@ -179,6 +180,7 @@ def _flac(file, size):
         return None  # the first block must be STREAMINFO
     total = int.from_bytes(header[21:26], "big") & (2**36 - 1)
     most, fewest = FLAC_FRAME
+    size -= ID3V1 * (_at(file, max(0, size - ID3V1), 3) == b"TAG")
     believable = 0 < total <= size / fewest * most
     open_ended = _patched(file, size, 21, bytes([header[21] & 0xF0, 0, 0, 0, 0]))
     return Held([open_ended], False, View(file, 0, size) if believable else None, total or None)
@@ -263,18 +265,19 @@ def _mpeg(file, size):
     if first is None or first.kind[1] != 3 or _frame(_at(file, begin + first.length, 4)) is None:
         return None
     links, cut = [], False  # of links: [start, frames, stated or None]
-    place = begin
+    place, kind = begin, first.kind
     while place + 4 <= size:
         data = _at(file, place, 60)
         frame = _frame(data[:4])
-        if frame is None or frame.kind != first.kind:
-            place = _next_frame(file, place, size, first.kind)
+        begins_anew = frame is not None and frame.kind != kind and _goes_on(file, place, frame)
+        if not begins_anew and (frame is None or frame.kind != kind):
+            place = _next_frame(file, place, size, kind)
             continue
         if place + frame.length > size:
             cut = True
             break
-        tag = _stated(data, frame)
-        if tag is not None or not links or links[-1][1] == links[-1][2]:
+        tag, kind = _stated(data, frame), frame.kind
+        if tag is not None or begins_anew or not links or links[-1][1] == links[-1][2]:
             links.append([place, 0 if tag is not None else 1, tag])
         else:
             links[-1][1] += 1
@@ -291,6 +294,17 @@ def _mpeg(file, size):
         views.append(View(file, start, stop, head))
     cut = cut or any(short)
     return Held(views, cut, views[0] if len(views) == 1 and not any(short) else None)
+
+
+def _goes_on(file, place, frame):
+    """Whether three more frames of the same kind follow, as in garbage they would not."""
+    kind = frame.kind
+    for _ in range(3):
+        place += frame.length
+        frame = _frame(_at(file, place, 4))
+        if frame is None or frame.kind != kind:
+            return False
+    return True
 
 
 def _after_id3(file, place):

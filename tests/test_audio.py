@@ -461,6 +461,32 @@ def test_all_of_an_ogg_is_read(tmp_path, recwarn, subtype):
         audio.read(content + coded(tone(16_000), 16_000, "OGG", subtype=subtype))
 
 
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+@pytest.mark.parametrize("damage", ["missing", "zeros"])
+def test_a_hole_in_an_ogg_is_told(subtype, damage):
+    wave = 0.1 * np.random.default_rng(0).normal(size=4 * 48_000)
+    content = coded(wave, 48_000, "OGG", subtype=subtype)
+    begin = content.find(b"OggS", len(content) // 2)
+    end = content.find(b"OggS", begin + 1)
+    hole = b"" if damage == "missing" else bytes(end - begin)
+    with pytest.warns(audio.RecordingWarning, match=r"has gaps: [012]\.\d\d s of it are damaged"):
+        back = audio.read(content[:begin] + hole + content[end:])[0]
+    assert 2 * 48_000 < len(back) < len(wave)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_tag_behind_a_flac_is_no_sound():
+    content = coded(tone(16_000), 16_000, "FLAC")
+    assert len(audio.read(content + b"TAG" + bytes(125))[0]) == len(audio.read(content)[0])
+
+
+@pytest.mark.parametrize("rate", [48_000, 22_050])
+def test_mp3s_of_different_rates_in_one_file_are_refused(mp3, rate):
+    other = coded(tone(rate), rate, "MP3")
+    with pytest.raises(ValueError, match=r"different sample rates.*begins after 3\.0 s"):
+        audio.read(mp3[1] + other)
+
+
 @pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3", "CAF", "W64", "AIFF"])
 def test_no_damage_does_more_than_words(kind):
     """Bytes changed, cut and put in at random: samples, or a ValueError."""
