@@ -11,7 +11,7 @@ from ..features import BINS, HOP
 from .timing import PATIENCE, best_of
 
 # what a fresh process finds loaded
-LOADED = ("rwsa_tutorial.bench", "rwsa_tutorial.enhancement", "rwsa_tutorial.compiled.mixer")
+LOADED = (__name__, "rwsa_tutorial.compiled.mixer")
 LOOP = "reference"  # the readable loop, to which the others are compared
 LARGEST_ERROR = 1e-4  # an engine that is further from float64 is wrong, not fast
 TRAINING_SAMPLES = 30_600  # one training example of the paper: 256 frames
