@@ -538,7 +538,7 @@ def test_a_disk_that_fails_while_reading_is_no_end_of_the_file(tmp_path):
 
 def test_large_wav_files_are_rf64(tmp_path, monkeypatch):
     wave = tone(16_000)
-    monkeypatch.setattr(audio, "LARGEST_WAV", 2 * len(wave) - 1)
+    monkeypatch.setattr("rwsa_tutorial.audio.writing.LARGEST_WAV", 2 * len(wave) - 1)
     audio.write(tmp_path / "a.wav", wave, 16_000)
     assert soundfile.info(tmp_path / "a.wav").format == "RF64"
     assert np.abs(audio.read(tmp_path / "a.wav")[0] - wave).max() < 2**-15

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from rwsa_tutorial.making import examples, noises, packing, recorded, texts, voices
+from rwsa_tutorial.making import debian, examples, judging, noises, packing, recorded, texts, voices
 from rwsa_tutorial.making.mini import __main__ as render_main
 from rwsa_tutorial.making.mini import plan
 from rwsa_tutorial.making.packing import Stretch
@@ -108,7 +108,7 @@ def test_cut_keeps_every_sample_in_equal_pieces():
 @pytest.mark.parametrize("floor_db", [-20, -35, -50])
 def test_estimated_snr_finds_the_floor(floor_db):
     wave = bursts(6, floor_db, np.random.default_rng(1))
-    assert recorded.estimated_snr(wave) == pytest.approx(-floor_db, abs=2)
+    assert judging.estimated_snr(wave) == pytest.approx(-floor_db, abs=2)
 
 
 def test_treble_tells_narrow_band_from_wide_band():
@@ -116,14 +116,14 @@ def test_treble_tells_narrow_band_from_wide_band():
     wide = noises.coloured(RATE * 2, 0, rng)
     narrow = noises.band(RATE * 2, 300, 3000, rng)
     # White noise: 3 of 8 kHz lie above 5 kHz.
-    assert recorded.treble_db(wide) == pytest.approx(10 * np.log10(3 / 8), abs=0.3)
-    assert recorded.treble_db(narrow) < -15
+    assert judging.treble_db(wide) == pytest.approx(10 * np.log10(3 / 8), abs=0.3)
+    assert judging.treble_db(narrow) < -15
 
 
 def test_trim_shortens_long_silences_and_keeps_the_speech():
     rng = np.random.default_rng(3)
     speech, quiet = rng.standard_normal(RATE), 1e-4 * rng.standard_normal(3 * RATE)
-    trimmed = recorded.trim(np.concatenate([quiet, speech, quiet, speech, quiet]))
+    trimmed = judging.trim(np.concatenate([quiet, speech, quiet, speech, quiet]))
     # Two seconds of speech, 0.2 s at each end, 0.4 s between: 2.8 s out of 11.
     assert len(trimmed) / RATE == pytest.approx(2.8, abs=0.05)
     assert np.sum(trimmed**2) == pytest.approx(2 * np.sum(speech**2), rel=1e-3)
@@ -132,11 +132,11 @@ def test_trim_shortens_long_silences_and_keeps_the_speech():
 def test_join_words_makes_long_utterances_of_equal_loudness():
     rng = np.random.default_rng(4)
     words = [(f"w{i}", 10.0**-i * rng.standard_normal(RATE // 2)) for i in range(4)]
-    joined = recorded.join_words(words * 5, 3.0, np.random.default_rng(0))
+    joined = judging.join_words(words * 5, 3.0, np.random.default_rng(0))
     assert [name for name, _ in joined][:1] == ["w0"]
     assert all(len(wave) >= 3 * RATE for _, wave in joined[:-1])
     for _, wave in joined:
-        loud = recorded.levels(wave)
+        loud = judging.levels(wave)
         loud = loud[loud > -20]
         # The words were 20 dB apart; frames at their edges are partly silent.
         assert np.percentile(loud, 95) - np.percentile(loud, 10) < 3 and len(loud) > 40
@@ -154,7 +154,7 @@ def test_speech_clips_drop_what_is_noisy_narrow_or_silent_and_join_the_rest(tmp_
     ):
         soundfile.write(tmp_path / name, wave, rate)
     source = recorded.Source("x", "speech", "CC0", language="en", speaker="s", join_below=2.0)
-    files = [path for path in recorded.sound_files(tmp_path) if path.name != "beep.wav"]
+    files = [path for path in debian.sound_files(tmp_path) if path.name != "beep.wav"]
     clips = list(recorded.speech_clips(source, files, tmp_path, plain))
     whole = [clip for clip in clips if "joined" not in clip.measures]
     joined = [clip for clip in clips if "joined" in clip.measures]
@@ -193,7 +193,7 @@ def test_held_out_effects_sound_in_validation_alone():
 
 
 def test_without_apt_get_the_command_says_what_it_needs(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(recorded.shutil, "which", lambda tool: None)
+    monkeypatch.setattr(debian.shutil, "which", lambda tool: None)
     monkeypatch.setattr(recorded, "synthetic_clips", lambda out, _: [Stretch(np.ones(9), "n")])
     assert recorded.main([str(tmp_path)]) == 2
     said = capsys.readouterr().err
@@ -201,7 +201,7 @@ def test_without_apt_get_the_command_says_what_it_needs(tmp_path, monkeypatch, c
 
 
 def test_a_damaged_package_is_fetched_anew(tmp_path, monkeypatch):
-    monkeypatch.setattr(recorded.shutil, "which", lambda tool: f"/{tool}")
+    monkeypatch.setattr(debian.shutil, "which", lambda tool: f"/{tool}")
     asked = []
 
     def run(command, cwd=None, **_):
@@ -213,10 +213,10 @@ def test_a_damaged_package_is_fetched_anew(tmp_path, monkeypatch):
         failed = command[0] == "dpkg-deb" and len(asked) <= 2
         return SimpleNamespace(returncode=int(failed), stderr="\x1b[2Jno archive")
 
-    monkeypatch.setattr(recorded.subprocess, "run", run)
-    with pytest.raises(recorded.GatherError, match=r"is deleted; run again.*\ufffd\[2Jno archive"):
-        recorded.fetch("bird", tmp_path)
-    assert recorded.fetch("bird", tmp_path) == tmp_path / "bird"
+    monkeypatch.setattr(debian.subprocess, "run", run)
+    with pytest.raises(debian.GatherError, match=r"is deleted; run again.*\ufffd\[2Jno archive"):
+        debian.fetch("bird", tmp_path)
+    assert debian.fetch("bird", tmp_path) == tmp_path / "bird"
     assert asked == ["apt-get", "dpkg-deb"] * 2
 
 

@@ -13,7 +13,8 @@ from rwsa_tutorial.scores import digests
 from rwsa_tutorial.scores.evaluation import as_pairs, pair_folders, read_csv, summary
 from rwsa_tutorial.scores.metrics import METRICS
 from rwsa_tutorial.training import Config
-from rwsa_tutorial.training.sweep import Plan, read_results
+from rwsa_tutorial.training.plan import Plan
+from rwsa_tutorial.training.sweep import read_results
 
 
 @pytest.mark.parametrize("path", sorted(data_path("weights").glob("*.yaml")), ids=lambda p: p.name)

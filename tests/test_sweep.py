@@ -17,7 +17,8 @@ from rwsa_tutorial.model import count_parameters
 from rwsa_tutorial.scores.evaluation import evaluate, pair_folders, summary
 from rwsa_tutorial.training import Config, train
 from rwsa_tutorial.training import sweep as module
-from rwsa_tutorial.training.sweep import Plan, keep_examples, read_results, sweep, table
+from rwsa_tutorial.training.plan import Plan
+from rwsa_tutorial.training.sweep import keep_examples, read_results, sweep, table
 from rwsa_tutorial.weights import load_weights, save_weights
 
 BASE = {**SMALL, "steps": 2}

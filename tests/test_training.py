@@ -239,7 +239,7 @@ def folders(path, count):
 
 def spoil_unchecked(write, path, monkeypatch):
     with monkeypatch.context() as patch:  # our own writer refuses NaN
-        patch.setattr(audio, "check_finite", lambda *_: None)
+        patch.setattr("rwsa_tutorial.audio.writing.check_finite", lambda *_: None)
         write(path)
 
 

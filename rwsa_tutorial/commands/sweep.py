@@ -32,9 +32,10 @@ def options(parser):
 def run(options):
     """Train and score all runs of a plan; returns the exit status."""
     from ..training import sweep
+    from ..training.plan import Plan
 
     csv = new_file(options.csv, options.force)
-    plan = sweep.Plan.read(options.plan)
+    plan = Plan.read(options.plan)
     rows = sweep.sweep(plan, options.runs, options.jobs, options.device)
     sweep.write_results(csv, rows)
     if options.examples:

@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,167 +26,9 @@ import numpy as np
 from ..corpora.paper.fetching import printable
 from ..rates import SAMPLE_RATE
 from . import noises, scenes
+from .debian import SOUNDS, GatherError, decode, fetch, sound_files
+from .judging import estimated_snr, join_words, treble_db, trim
 from .packing import Stretch, assemble, cut, has_part, is_held_out, load_part, minutes, save_part
-
-FRAME = SAMPLE_RATE // 50
-SOUNDS = (".wav", ".ogg", ".flac", ".g722", ".mp3")
-
-
-class GatherError(RuntimeError):
-    """A source cannot be had; the message says why and what to do."""
-
-
-# --- Fetching -----------------------------------------------------------------------------
-
-
-def fetch(package: str, cache: Path) -> Path:
-    """Download and unpack a Debian package below ``cache``; return the unpacked folder."""
-    folder = cache / package
-    if folder.is_dir():
-        return folder
-    for tool in ("apt-get", "dpkg-deb"):
-        if shutil.which(tool) is None:
-            raise GatherError(
-                f"{tool} is not here: recordings are fetched as Debian packages, which needs "
-                "Debian or Ubuntu (a container of one will do). Elsewhere, train on your own "
-                "folders of speech and noise."
-            )
-    cache.mkdir(parents=True, exist_ok=True)
-    if not list(cache.glob(f"{package}_*.deb")):
-        done = subprocess.run(
-            ["apt-get", "download", package], cwd=cache, capture_output=True, text=True
-        )
-        if done.returncode:
-            raise GatherError(
-                f"{package}: apt-get could not download it. Check the network, run "
-                f"'apt-get update' as root once, and see whether this system has the package. "
-                f"It said: {printable(' '.join(done.stderr.split()))[-300:]}"
-            )
-    archive = sorted(cache.glob(f"{package}_*.deb"))[-1]
-    partial = cache / f".{package}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    done = subprocess.run(
-        ["dpkg-deb", "-x", archive, partial], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        archive.unlink()  # or no later run would ask for it again
-        raise GatherError(
-            f"{archive} could not be unpacked and is deleted; run again to fetch it anew. dpkg-deb "
-            f"said: {printable(' '.join(done.stderr.split()))[-300:]}"
-        )
-    partial.rename(folder)
-    return folder
-
-
-def decode(path: Path) -> tuple[np.ndarray, int]:
-    """Read a sound file as 16 kHz mono: float32 (n,), and the file's own sample rate in Hz."""
-    import soxr
-
-    if path.suffix == ".g722":
-        wave, rate = _decode_g722(path)
-    else:
-        import soundfile
-
-        wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
-        wave = wave.mean(axis=1)
-    if rate != SAMPLE_RATE:
-        wave = soxr.resample(wave, rate, SAMPLE_RATE)
-    return wave - wave.mean() if len(wave) else wave, rate
-
-
-def _decode_g722(path: Path) -> tuple[np.ndarray, int]:
-    try:
-        import av
-    except ImportError:
-        raise GatherError(
-            "telephone prompts are stored as G.722, which needs PyAV: pip install "
-            "'.[recorded]', then run again (or leave them out with --skip asterisk)"
-        ) from None
-    with av.open(str(path), format="g722") as container:
-        frames = [frame.to_ndarray().ravel() for frame in container.decode(audio=0)]
-    if not frames:
-        return np.zeros(0, np.float32), SAMPLE_RATE
-    return np.concatenate(frames).astype(np.float32) / 32768, SAMPLE_RATE
-
-
-def sound_files(folder: Path) -> list[Path]:
-    """All sound files below a folder, in a fixed order."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SOUNDS)
-
-
-# --- Judging and cleaning speech ------------------------------------------------------------
-
-
-def levels(wave: np.ndarray) -> np.ndarray:
-    """Level in dB of each 20 ms frame of a wave (n,)."""
-    frames = wave[: len(wave) // FRAME * FRAME].reshape(-1, FRAME)
-    return 10 * np.log10(np.mean(frames.astype(np.float64) ** 2, axis=1) + 1e-12)
-
-
-def estimated_snr(wave: np.ndarray) -> float:
-    """Loud frames over quiet frames (95th and 8th percentile of 20 ms levels), in dB.
-
-    A rough measure of how clean a recording with pauses is; without pauses it reads too low.
-    """
-    level = levels(wave)
-    return float(np.percentile(level, 95) - np.percentile(level, 8)) if len(level) else 0.0
-
-
-def treble_db(wave: np.ndarray) -> float:
-    """Share of the power that lies above 5 kHz, in dB: very low for narrow-band recordings."""
-    frames = wave[: len(wave) // 512 * 512].reshape(-1, 512) * np.hanning(512)
-    power = (np.abs(np.fft.rfft(frames, axis=1)) ** 2).sum(axis=0)
-    return float(10 * np.log10(power[160:].sum() / (power.sum() + 1e-20) + 1e-12))
-
-
-def trim(wave: np.ndarray, keep: float = 0.2) -> np.ndarray:
-    """Shorten silences: ``keep`` seconds stay on each side of the speech, (n,) -> (m,).
-
-    A frame is silent when it lies 40 dB below the loud ones, or within the lowest quarter of
-    the recording's own range in dB if that is higher.
-    """
-    level = levels(wave)
-    if not len(level):
-        return wave
-    loud, floor = np.percentile(level, 95), np.percentile(level, 5)
-    active = level > max(loud - 40, floor + 0.25 * (loud - floor))
-    reach = int(keep * SAMPLE_RATE / FRAME)
-    near = np.convolve(active, np.ones(2 * reach + 1))[reach : reach + len(active)] > 0.5
-    # Joins fall between frames that both hold the noise floor, so they need no cross-fade.
-    return wave[: len(level) * FRAME].reshape(-1, FRAME)[near].ravel()
-
-
-def fade(wave: np.ndarray, seconds: float = 0.01) -> np.ndarray:
-    """Fade the two ends of a wave (n,) in and out."""
-    n = min(int(seconds * SAMPLE_RATE), len(wave) // 2)
-    ramp = np.ones(len(wave))
-    ramp[:n] = np.linspace(0, 1, n, endpoint=False)
-    ramp[len(wave) - n :] = ramp[:n][::-1]
-    return wave * ramp
-
-
-def join_words(
-    words: list[tuple[str, np.ndarray]], seconds: float, rng: np.random.Generator
-) -> list[tuple[str, np.ndarray]]:
-    """Join short utterances of one speaker or language into ones of at least ``seconds``.
-
-    words: (name, wave (n,)) in order. Words get equal levels and gaps of 0.1 to 0.35 s. A
-    remainder shorter than a third of ``seconds`` is dropped. The new name is the first word's.
-    """
-    joined, run, name = [], [], ""
-    for word_name, wave in words:
-        name = name or word_name
-        run += [fade(wave) / (np.sqrt(np.mean(wave**2)) + 1e-9)]
-        run += [np.zeros(rng.integers(SAMPLE_RATE // 10, SAMPLE_RATE * 35 // 100))]
-        if sum(map(len, run[:-1])) >= seconds * SAMPLE_RATE:
-            joined.append((name, np.concatenate(run[:-1])))
-            run, name = [], ""
-    if sum(map(len, run[:-1])) >= seconds * SAMPLE_RATE / 3:
-        joined.append((name, np.concatenate(run[:-1])))
-    return joined
-
-
-# --- The sources ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -383,9 +223,6 @@ def folder_licence(folder: Path) -> str:
     return "unknown: the folder has no LICENCE or README"
 
 
-# --- Synthetic noise ------------------------------------------------------------------------
-
-
 def training_voices(out: Path) -> list[list[np.ndarray]]:
     """Up to 60 training clips of each speaker (or language), for babble and its spectrum."""
     rng, voices = np.random.default_rng(3), []
@@ -448,9 +285,6 @@ def _random_band(rng: np.random.Generator) -> np.ndarray:
     high = min(7500.0, low * rng.uniform(1.5, 8))
     hertz, depth_db = rng.uniform(0.5, 8), rng.uniform(3, 9)
     return noises.modulated(15 * SAMPLE_RATE, low, high, hertz, depth_db, rng)
-
-
-# --- Command line ---------------------------------------------------------------------------
 
 
 def parser() -> argparse.ArgumentParser:

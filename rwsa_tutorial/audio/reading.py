@@ -1,0 +1,181 @@
+"""Recordings read to the real end of what they hold, whatever their headers state."""
+
+import contextlib
+import functools
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+
+from .containers import held
+from .notes import note
+from .waves import BLOCK, as_wave, blocks_of, check_finite
+
+
+def read(path):
+    """Read a recording: WAV, FLAC, OGG, MP3, and whatever else libsndfile knows.
+
+    Args:
+        path: of the file, or the file's whole content as bytes (what an upload gives).
+
+    Returns:
+        (wave, sample_rate): float32 (n,) for mono or (n, channels), full scale 1; Hz.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: in words: not audio, empty, NaN or infinity inside.
+    """
+    with open_to_read(path) as file:
+        return as_wave(file.read(), file.name), file.samplerate
+
+
+@contextlib.contextmanager
+def open_to_read(path):
+    """A `Recording` of a path, or of a file's whole content as bytes; errors as of `read`."""
+    import soundfile
+
+    with contextlib.ExitStack() as stack:
+        if isinstance(path, bytes):
+            name, source = "the uploaded file", io.BytesIO(path)
+        else:
+            name, path = str(path), Path(path)
+            if path.is_dir():
+                raise ValueError(f"{name} is a folder, not a recording.")
+            if not path.is_file():
+                raise FileNotFoundError(f"There is no file {name}.")
+            # a file object of our own, because libsndfile does not take every name
+            source = stack.enter_context(path.open("rb"))
+        try:
+            yield Recording(source, name)
+        except (soundfile.LibsndfileError, TypeError) as error:
+            # libsndfile's own reason often misleads: "no such file" for a text named .mp3
+            raise ValueError(
+                f"{name} cannot be read as audio: it is damaged or of another kind; WAV, "
+                "FLAC, OGG and MP3 can."
+            ) from error
+
+
+class Recording:
+    """A recording on disk, read to the real end of its data, whatever length its header states.
+
+    Attributes (they stay when the file is closed):
+        name: for messages. samplerate: Hz. channels. format, subtype: libsndfile's names of the
+        file type and the sample format, such as "FLAC" and "PCM_24". tags: {name: text} of title,
+        artist, album, date, genre ... as far as the file has them.
+    """
+
+    def __init__(self, source, name):
+        self.name, self._held, self._at = name, held(source), 0
+        with _decode(self._held.whole or self._held.links[0]) as file:
+            self.format, self.subtype = file.format, file.subtype
+            self.samplerate, self.channels = file.samplerate, file.channels
+            self.tags = {name: text for name, text in file.copy_metadata().items() if text}
+            self._frames = file.frames if self._held.whole else None
+
+    @property
+    def frames(self):
+        """Samples of each channel; counted, by reading all, where no header can be trusted."""
+        if self._frames is None:
+            self._frames = sum(map(len, self._decoded("float32")))
+        return self._frames
+
+    def seek(self, frame):
+        """Let the next `read` begin at this sample of each channel."""
+        self._at = frame
+
+    def read(self, frames=-1, dtype="float32", always_2d=False):
+        """Up to so many samples of each channel, or all: (n,) for mono, else (n, channels)."""
+        # up to the stated end is up to the real one, so that a wrong header is noticed
+        to_end = frames < 0 or self._at + frames >= self.frames
+        stop = math.inf if to_end else self._at + frames
+        empty = np.zeros((0, self.channels), dtype)
+        wave = np.concatenate([empty, *self._decoded(dtype, self._at, stop)])
+        if to_end and len(wave):
+            self._frames = self._at + len(wave)
+        wave = wave if frames < 0 else wave[:frames]
+        self._at += len(wave)
+        return wave if always_2d or self.channels > 1 else wave[:, 0]
+
+    def blocks(self, size=BLOCK, dtype="float32"):
+        """All samples from the first on, as (m, channels), m up to `size`; ValueError for NaN."""
+        for block in self._decoded(dtype):
+            check_finite(block, self.name)
+            yield from blocks_of(block, size)
+
+    def _decoded(self, dtype, start=0, stop=math.inf):
+        """Blocks of the samples from `start` on, to the real end unless `stop` comes before it."""
+        import soundfile
+
+        count, promised, stated = 0, 0, self._held.stated
+        if start and self._held.whole:
+            with _decode(self._held.whole) as file:
+                at = file.seek(min(start, file.frames))
+                while len(block := file.read(min(BLOCK, stop - at), dtype, True)):
+                    at += len(block)
+                    yield block
+            return
+        for link in self._held.links:
+            with _decode(link) as file:
+                if (file.samplerate, file.channels) != (self.samplerate, self.channels):
+                    raise ValueError(
+                        f"{self.name} is joined of parts with different sample rates or numbers of "
+                        f"channels; the second begins after {count / self.samplerate:.1f} s."
+                    )
+                promised += file.frames if self.format == "OGG" else 0  # its last page says it
+                while True:
+                    more = min(BLOCK, stop - count)
+                    if stated is not None and count < stated:
+                        more = min(more, stated - count)
+                    try:
+                        block = file.read(more, dtype, True)
+                    except soundfile.LibsndfileError:
+                        if stated is None or count < stated:
+                            raise
+                        note(
+                            f"{self.name}: what follows its first {count / self.samplerate:.1f} s "
+                            "cannot be read as sound and is left out."
+                        )
+                        block = ()
+                    if not len(block):
+                        break
+                    count += len(block)
+                    yield block[max(0, start - count + len(block)) :]
+        if stop == math.inf and self._held.rest:
+            note(
+                f"{self.name}: its header states {count / self.samplerate:.1f} s; the "
+                f"{self._held.rest} bytes behind them are left out."
+            )
+        if stop == math.inf and not self._held.cut and count < promised:
+            note(
+                f"{self.name} has gaps: {(promised - count) / self.samplerate:.2f} s of it are "
+                "damaged or missing and are left out."
+            )
+        if stop == math.inf and (self._held.cut or count < (stated or 0)):
+            note(
+                f"{self.name} ends early: it holds {count / self.samplerate:.1f} s, and what its "
+                "header promises after that is missing."
+            )
+
+
+def _decode(view):
+    view.seek(0)
+    return _decoder()(view)
+
+
+@functools.cache
+def _decoder():
+    """soundfile.SoundFile for reading on and on: it asks for no length and does not seek."""
+    import soundfile
+
+    class Decoder(soundfile.SoundFile):
+        def seekable(self):
+            return False
+
+        def read(self, *how):
+            block = super().read(*how)
+            if self.name.error:  # of the disk; `name` is what was opened, a `View`
+                raise self.name.error
+            return block
+
+    return Decoder
