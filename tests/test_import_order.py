@@ -11,9 +11,8 @@ MAP = "ground\nhouse/  a folder\n  low\n  high\nroof"
 
 
 def the_map():
-    (text,) = re.findall(
-        r"(?s)floors.*?```\n(.*?)\n```", (ROOT / "CONTRIBUTING.md").read_text("utf-8")
-    )
+    told = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    (text,) = re.findall(r"(?s)The package has floors.*?```\n(.*?)\n```", told)
     return text
 
 

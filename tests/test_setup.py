@@ -95,7 +95,7 @@ def command_problems(text, makefile=MAKEFILE, project=PROJECT, environment=ENVIR
                 if requirement != TORCH_PIN:
                     yield f"{line!r}: the Makefile installs {TORCH_PIN}"
             case ["pytest", *arguments]:
-                last = " ".join(arguments).replace("notebooks tests", "$(ARGS) notebooks tests")
+                last = f"$(ARGS) tests/test_lessons.py {' '.join(arguments)}"  # the longest first
                 if f"\t{last}\n" not in makefile:  # after what shares the work among the cores
                     yield f"{line!r}: `make test` runs pytest otherwise"
             case ["conda", "env", "create", "-f", "environment.yml"]:
