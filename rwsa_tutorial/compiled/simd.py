@@ -112,10 +112,14 @@ def _exp2(builder, x):
     return builder.bitcast(builder.add(power, k), kind)
 
 
-def _place(context, builder, kind, array, index, vector):
-    """Address of array[index], as the address of a vector."""
+def _place(context, builder, kind, array, index, what=None):
+    """Address of array[index], where `what` (a vector; by default one number) lies."""
     data = context.make_array(kind)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [index]), vector.as_pointer())
+    place = builder.gep(data, [index], source_etype=context.get_value_type(kind.dtype))
+    # llvmlite's older pointers know what they point to
+    if what is None or place.type.is_opaque:
+        return place
+    return builder.bitcast(place, what.as_pointer())
 
 
 @intrinsic
@@ -125,7 +129,7 @@ def load(typingctx, array, index):
     def codegen(context, builder, sig, args):
         kind = context.get_value_type(sig.return_type)
         place = _place(context, builder, sig.args[0], *args, kind)
-        return builder.load(place, align=array.dtype.bitwidth // 8)
+        return builder.load(place, align=array.dtype.bitwidth // 8, typ=kind)
 
     return VECTORS[array.dtype](array, types.intp), codegen
 
@@ -147,13 +151,10 @@ def splat(typingctx, array, index):
     """array[index] in every lane."""
 
     def codegen(context, builder, sig, args):
-        data = context.make_array(sig.args[0])(context, builder, args[0]).data
         kind = context.get_value_type(sig.return_type)
-        first = builder.insert_element(
-            ir.Constant(kind, ir.Undefined),
-            builder.load(builder.gep(data, [args[1]])),
-            ir.Constant(ir.IntType(32), 0),
-        )
+        number = builder.load(_place(context, builder, sig.args[0], *args), typ=kind.element)
+        nothing, lane = ir.Constant(kind, ir.Undefined), ir.Constant(ir.IntType(32), 0)
+        first = builder.insert_element(nothing, number, lane)
         return builder.shuffle_vector(first, first, _order([0] * LANES))
 
     return VECTORS[array.dtype](array, types.intp), codegen
@@ -251,7 +252,8 @@ def transpose(typingctx, source, start, row, target, place, target_row):
             index = builder.add(first, builder.mul(step, ir.Constant(step.type, i)))
             return _place(context, builder, sig.args[which], array, index, kind)
 
-        rows = [builder.load(address(source, 0, start, row, d), align=align) for d in range(LANES)]
+        places = [address(source, 0, start, row, d) for d in range(LANES)]
+        rows = [builder.load(place, align=align, typ=kind) for place in places]
         span = LANES // 2
         while span:  # in every square of 2 span rows, swap the two blocks off the diagonal
             low = _order(i if not i & span else LANES + i - span for i in range(LANES))
@@ -275,9 +277,8 @@ def prefetch(typingctx, array, index):
     """Start to bring array[index] and its neighbours into the cache; do not wait for them."""
 
     def codegen(context, builder, sig, args):
-        data = context.make_array(sig.args[0])(context, builder, args[0]).data
         number = ir.IntType(32)
-        place = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
+        place = _place(context, builder, sig.args[0], *args, ir.IntType(8))
         function = ir.FunctionType(ir.VoidType(), [place.type, number, number, number])
         function = builder.module.declare_intrinsic("llvm.prefetch", [place.type], function)
         builder.call(function, [place, number(0), number(3), number(1)])  # to read, keep, data

@@ -314,7 +314,7 @@ class Trainer:
         if row["best"]:
             self.best_file = self._newest_weights()
         if self.accelerator.is_main_process:
-            self._keep(heard, row["best"])
+            self._keep(heard[0], row["best"])
         self._tell("validation.jsonl", row)
         if self.accelerator.is_main_process:
             self._draw()

@@ -29,7 +29,7 @@ class Validation:
         self._noisy = None
 
     def row(self, model, step):
-        """A row for the log, and the first pair as the network enhanced it: a wave (n,)."""
+        """A row for the log, and what the network made of these pairs: waves (n,)."""
         if self._noisy is None:
             self._noisy = self.scores(lambda noisy, sample_rate: noisy)
         heard = []
@@ -46,7 +46,7 @@ class Validation:
         row["best"] = not self.best["step"] or scores > self.best["scores"]
         if row["best"]:
             self.best = {"step": step, "scores": scores}
-        return row, heard[0]
+        return row, heard
 
     def scores(self, system):
         """Mean PESQ and SI-SDR of system(noisy, sample_rate) over the validation pairs, or None."""
