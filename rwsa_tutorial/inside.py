@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from .layers.attention import SelfAttention
 from .layers.mambattention import along_frequency, along_time
 from .model import Stage
+from .scan.reference import states
 
 AXES = {"time": along_time, "frequency": along_frequency}
 SILENCED = ("attention", "unet")
@@ -100,9 +101,11 @@ class Inside:
         sequences = image.permute((2, 1, 0) if axis == "time" else (1, 2, 0))  # (S, L, C)
         if direction == "backwards":
             sequences = sequences.flip(1)
-        u, delta, A, B, *_ = scan_inputs(layer.mixer, layer.norm(sequences))
+        u, delta, A, B, *_ = layer.mixer.scan_inputs(layer.norm(sequences))
+        delta = F.softplus(delta)
         one = slice(channel, channel + 1)
-        state = states(u[:, one], delta[:, one], A[one], B)[:, 0]  # (S, N, L)
+        kept = list(states(u[:, one], delta[:, one], A[one], B))
+        state = torch.stack(kept, dim=-1)[:, 0]  # (S, N, L)
         step = delta[:, channel]  # (S, L)
         memory = -1 / (step.mean() * A[channel])
         if direction == "backwards":
@@ -173,29 +176,3 @@ def without(model, part):
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def scan_inputs(mixer, x):
-    """What a `MambaMixer` gives its scan for sequences x (B, L, width): u, delta, A, B, C, D, z.
-
-    The steps delta are those that are used: bias and softplus are in them.
-    """
-    u, z = mixer.in_proj(x).transpose(1, 2).chunk(2, dim=1)  # each (B, D, L)
-    u = F.silu(mixer.conv1d(u)[..., : x.shape[1]])
-    delta, B, C = mixer.x_proj(u.transpose(1, 2)).split(mixer.split, dim=-1)
-    delta = F.softplus(mixer.dt_proj(delta)).transpose(1, 2)  # (B, D, L)
-    B, C = B.transpose(1, 2), C.transpose(1, 2)  # each (B, N, L)
-    return u, delta, -torch.exp(mixer.A_log), B, C, mixer.D, z
-
-
-def states(u, delta, A, B):
-    """All states of a selective scan, (B, D, N, L), by the first equation of `scan`.
-
-    u, delta: (B, D, L); A: (D, N); B: (B, N, L).
-    """
-    h, kept = 0.0, []
-    for t in range(u.shape[-1]):
-        step = delta[:, :, t, None]  # (B, D, 1)
-        h = torch.exp(step * A) * h + step * B[:, None, :, t] * u[:, :, t, None]
-        kept.append(h)
-    return torch.stack(kept, dim=-1)

@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn.functional import silu, softplus
 
 import rwsa_tutorial as rt
 from rwsa_tutorial import inside
 from rwsa_tutorial.layers import mambattention, patch_embedding
 from rwsa_tutorial.layers.mamba import MambaMixer
+from rwsa_tutorial.scan.reference import states
 
 ORDER = ["down.0", "down.1", "middle", "up.1", "up.0", "refine_mag", "refine_phase"]
 
@@ -117,9 +119,9 @@ def test_scan_inputs_and_states_give_what_the_mixer_gives():
     mixer = MambaMixer(16, d_state=4).eval()
     x = torch.randn(3, 21, 16)
     with torch.no_grad():
-        u, delta, A, B, C, D, z = inside.scan_inputs(mixer, x)
-        h = inside.states(u, delta, A, B)  # (B, D, N, L)
-        y = ((C[:, None] * h).sum(2) + D[:, None] * u) * torch.nn.functional.silu(z)
+        u, delta, A, B, C, D, z = mixer.scan_inputs(x)
+        h = torch.stack(list(states(u, softplus(delta), A, B)), -1)  # (B, D, N, L)
+        y = ((C[:, None] * h).sum(2) + D[:, None] * u) * silu(z)
         torch.testing.assert_close(mixer.out_proj(y.transpose(1, 2)), mixer(x))
 
 
@@ -138,8 +140,9 @@ def test_a_scan_is_laid_out_as_the_image(model, seen, axis, direction):
     sequence = (image[0, :, :, f] if axis == "time" else image[0, :, t]).T[None]  # (1, L, C)
     order = slice(None) if direction == "forwards" else torch.arange(sequence.shape[1] - 1, -1, -1)
     with torch.no_grad():
-        u, delta, A, B, *_ = inside.scan_inputs(layer.mixer, layer.norm(sequence[:, order]))
-        h = inside.states(u, delta, A, B)[0, 3][:, order]  # (N, L)
+        u, delta, A, B, *_ = layer.mixer.scan_inputs(layer.norm(sequence[:, order]))
+        delta = softplus(delta)
+        h = torch.stack(list(states(u, delta, A, B)), -1)[0, 3][:, order]  # (N, L)
     along = scan.state[:, :, f] if axis == "time" else scan.state[:, t]
     torch.testing.assert_close(along, h, rtol=1e-4, atol=1e-6)
     steps = scan.delta[:, f] if axis == "time" else scan.delta[t]

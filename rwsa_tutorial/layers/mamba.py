@@ -46,21 +46,16 @@ class MambaMixer(nn.Module):
             from ..compiled.mixer import mix  # the same in one piece, quicker and with less memory
 
             return mix(x, self)
+        y = selective_scan(*self.scan_inputs(x), delta_softplus=True, backend=self.backend)
+        return self.out_proj(y.transpose(1, 2))
+
+    def scan_inputs(self, x):
+        """What the scan gets: u, delta (before softplus), A, B, C, D, z as of `selective_scan`."""
         u, z = self.in_proj(x).transpose(1, 2).chunk(2, dim=1)  # each (B, D, L)
         u = F.silu(self.conv1d(u)[..., : x.shape[1]])
         delta, B, C = self.x_proj(u.transpose(1, 2)).split(self.split, dim=-1)
-        y = selective_scan(
-            u,
-            self.dt_proj(delta).transpose(1, 2),
-            -torch.exp(self.A_log),
-            B.transpose(1, 2),
-            C.transpose(1, 2),
-            self.D,
-            z,
-            delta_softplus=True,
-            backend=self.backend,
-        )
-        return self.out_proj(y.transpose(1, 2))
+        delta, B, C = (part.transpose(1, 2) for part in (self.dt_proj(delta), B, C))
+        return u, delta, -torch.exp(self.A_log), B, C, self.D, z
 
     @property
     def _replaceable(self):

@@ -5,14 +5,18 @@ import torch
 from .around import skip_and_gate, step_size
 
 
-def scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus):
-    """One step of the recurrence per turn of the loop; arguments as in `selective_scan`."""
-    delta = step_size(delta, delta_bias, delta_softplus)
-    h = u.new_zeros(u.shape[0], u.shape[1], A.shape[1])  # (B, D, N)
-    y = []
+def states(u, delta, A, B):
+    """The state h (B, D, N) after each step, one after the other; delta: the steps themselves."""
+    h = u.new_zeros(u.shape[0], u.shape[1], A.shape[1])
     for t in range(u.shape[2]):
         step = delta[:, :, t, None]  # (B, D, 1)
         decay = torch.exp(step * A)  # (B, D, N)
         h = decay * h + step * B[:, None, :, t] * u[:, :, t, None]
-        y.append((h * C[:, None, :, t]).sum(-1))  # (B, D)
+        yield h
+
+
+def scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus):
+    """One step of the recurrence per turn of the loop; arguments as in `selective_scan`."""
+    delta = step_size(delta, delta_bias, delta_softplus)
+    y = [(h * C[:, None, :, t]).sum(-1) for t, h in enumerate(states(u, delta, A, B))]  # (B, D)
     return skip_and_gate(torch.stack(y, dim=2), u, D, z)
