@@ -5,11 +5,14 @@ of clean and enhanced magnitudes to give the score that PESQ gives, and the enha
 give the best. The layers are those of MP-SENet (arXiv 2305.13686), which RWSA-MambaUNet uses too.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
+
+from .shapes import Float
 
 SMALLEST = 16  # frames and bins, which four halvings leave as one
 
@@ -41,7 +44,7 @@ class MetricDiscriminator(nn.Module):
         )
         self.slope = nn.Parameter(torch.ones(1))  # of the sigmoid at the end
 
-    def forward(self, clean, enhanced):
+    def forward(self, clean: Tensor, enhanced: Tensor) -> Float[Tensor, " B"]:
         """Compressed magnitudes (B, F, T), F and T at least 16 -> scores (B,).
 
         Raises ValueError for other or unequal shapes.
@@ -55,19 +58,21 @@ class MetricDiscriminator(nn.Module):
         return torch.sigmoid(self.slope * self.head(x.amax(dim=(2, 3)))[:, 0])
 
 
-def quality(pesq):
+def quality(pesq: Sequence[float | None]) -> Float[Tensor, " B"]:
     """PESQ as the discriminator is to give it, (PESQ - 1) / 3.5; NaN where there is none.
 
-    pesq: list of float or None. Returns (B,). Wide-band PESQ ends at 4.64, thus the goal at 1.04.
+    Wide-band PESQ ends at 4.64, thus the goal at 1.04.
     """
     scores = torch.tensor([torch.nan if p is None else p for p in pesq])
     return (scores - 1) / 3.5
 
 
-def discriminator_loss(of_clean, of_enhanced, goal):
+def discriminator_loss(
+    of_clean: Float[Tensor, " B"], of_enhanced: Float[Tensor, " B"], goal: Float[Tensor, " B"]
+) -> Float[Tensor, ""]:
     """Mean (D(clean, clean) - 1)^2 plus mean (D(clean, enhanced) - goal)^2, over what has a goal.
 
-    of_clean, of_enhanced: (B,), scores. goal: (B,) from `quality`; an example whose goal is NaN,
+    of_clean, of_enhanced: scores. goal: from `quality`; an example whose goal is NaN,
     since PESQ failed on it, is left out of both. Zero where none is left.
     """
     known = ~goal.isnan()

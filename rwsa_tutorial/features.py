@@ -5,8 +5,10 @@ window, centred frames with reflected edges, and the magnitude raised to the pow
 """
 
 import torch
+from torch import Tensor
 
 from .rates import SAMPLE_RATE as SAMPLE_RATE  # also the front end's
+from .shapes import Complex, Float
 
 N_FFT = 510
 HOP = 120
@@ -14,16 +16,16 @@ BINS = N_FFT // 2 + 1  # F = 256
 COMPRESSION = 0.3
 
 
-def gain(wave):
+def gain(wave: Float[Tensor, "*B n"]) -> Float[Tensor, "*B 1"]:
     """Gain that brings a waveform to unit mean power: g = sqrt(n / sum(x^2)).
 
-    wave: (..., n). Returns (..., 1). Silence, whose gain would be infinite, gets 1.
+    Silence, whose gain would be infinite, gets 1.
     """
     power = wave.square().mean(-1, keepdim=True)
     return torch.where(power > 0, power, 1.0).rsqrt()
 
 
-def stft(wave):
+def stft(wave: Tensor) -> Complex[Tensor, "B F T"]:
     """Short-time Fourier transform: (B, n) float at 16 kHz, n >= 1 -> complex (B, F, T).
 
     F = 256 and T = 1 + n // 120. Raises ValueError for another shape or type.
@@ -45,7 +47,7 @@ def stft(wave):
     )
 
 
-def analyse(wave):
+def analyse(wave: Tensor) -> tuple[Float[Tensor, "B F T"], Float[Tensor, "B F T"]]:
     """Short-time Fourier transform as compressed magnitude and phase.
 
     wave: (B, n) float at 16 kHz, n >= 1. Returns mag = |S|^0.3 and phase in radians, each
@@ -58,11 +60,12 @@ def analyse(wave):
     return mag, spec.angle()
 
 
-def synthesise(mag, phase, length=None):
+def synthesise(
+    mag: Float[Tensor, "B F T"], phase: Float[Tensor, "B F T"], length: int | None = None
+) -> Float[Tensor, "B n"]:
     """Inverse of :func:`analyse`: overlap-add of the windowed inverse transforms.
 
-    mag, phase: (B, F, T), as `analyse` gives them. length: samples wanted; without it the
-    result has 120 * (T - 1) samples (at least 1). Returns (B, length).
+    length: samples wanted, n; without it the result has 120 * (T - 1) samples (at least 1).
     Raises ValueError where the frames cannot reach the length asked for.
     """
     frames = mag.shape[-1]

@@ -5,16 +5,19 @@ inside a block is then computed again for the place that is asked for. For looki
 `without` silences a part, to see whether the others miss it.
 """
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .layers.attention import SelfAttention
 from .layers.mambattention import along_frequency, along_time
 from .model import Stage
 from .scan.reference import states
+from .shapes import Float
 
 AXES = {"time": along_time, "frequency": along_frequency}
 SILENCED = ("attention", "unet")
@@ -51,13 +54,13 @@ class Inside:
     _halves: dict = field(default_factory=dict, repr=False)  # those that were asked for
 
     @torch.no_grad()
-    def offsets(self, stage):
-        """Where the stage's patch embedding looks: (18, T', F'), as `deformable_conv` takes it."""
+    def offsets(self, stage: str) -> Float[Tensor, "18 T F"]:
+        """Where the stage's patch embedding looks, as `deformable_conv` takes it."""
         return self._stages[stage].patch_embedding.offsets(self.images[stage])[0].clamp(-1, 1)
 
     @torch.no_grad()
-    def halves(self, stage, block=0):
-        """What attention and Mamba of a block get, along either axis: name -> (1, C, T', F').
+    def halves(self, stage: str, block: int = 0) -> dict[str, Float[Tensor, "1 C T F"]]:
+        """What attention and Mamba of a block get, along either axis.
 
         The names are "time attention", "time Mamba", "frequency attention", "frequency Mamba".
         """
@@ -76,8 +79,10 @@ class Inside:
         return seen
 
     @torch.no_grad()
-    def attention(self, stage, block, axis, place):
-        """The attention maps (heads, L, L) of one sequence; row i holds where step i looks.
+    def attention(
+        self, stage: str, block: int, axis: str, place: int
+    ) -> Float[Tensor, "heads L L"]:
+        """The attention maps of one sequence; row i holds where step i looks.
 
         axis: "time" or "frequency". place: the sequence: a bin of the image for "time", a frame
         for "frequency". Raises ValueError where the block has no attention.
@@ -90,7 +95,7 @@ class Inside:
         return module.weights(sequence.T[None])[0]
 
     @torch.no_grad()
-    def scan(self, stage, block, axis, direction, channel):
+    def scan(self, stage: str, block: int, axis: str, direction: str, channel: int) -> Scan:
         """One inner channel of the Mamba layer that goes along (or against) an axis: a `Scan`.
 
         axis: "time" or "frequency". direction: "forwards" or "backwards". channel: 0 to D - 1.
@@ -121,7 +126,7 @@ def _parts(block, axis):
     return getattr(block, f"{short}_attention"), getattr(block, f"{short}_mamba")
 
 
-def stages(model):
+def stages(model: nn.Module) -> dict[str, Stage]:
     """The stages of a network in the order in which the signal meets them: name -> module."""
     found = {name: module for name, module in model.named_modules() if isinstance(module, Stage)}
     ways_up = [name for name in found if name.startswith("up.")]
@@ -130,7 +135,7 @@ def stages(model):
 
 
 @torch.no_grad()
-def capture(model, mag, phase):
+def capture(model: nn.Module, mag: Tensor, phase: Tensor) -> Inside:
     """Enhance one recording, and keep what the parts get to see.
 
     mag, phase: (1, F, T), as `analyse` gives them, on the model's device. Returns an `Inside`.
@@ -158,7 +163,7 @@ def capture(model, mag, phase):
 
 
 @contextmanager
-def without(model, part):
+def without(model: nn.Module, part: str) -> Iterator[nn.Module]:
     """While the block lasts, a part of the network adds nothing; its weights stay as they are.
 
     part: "attention", all of it, or "unet": everything between the encoder and the two decoders,

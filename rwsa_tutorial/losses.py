@@ -7,8 +7,10 @@ the network works: |S|^0.3 and |S|^0.3 exp(i phase).
 """
 
 import torch
+from torch import Tensor
 
 from .features import COMPRESSION, stft, synthesise
+from .shapes import Float
 
 # the paper's weights; minus the SI-SDR is ours, for runs of minutes on a laptop
 WEIGHTS = {
@@ -24,26 +26,28 @@ WEIGHTS = {
 FLOOR = 1e-9  # of a bin's power, 116 dB below the window's sum; keeps 0 ** 0.3 differentiable
 
 
-def metric_loss(score):
+def metric_loss(score: Float[Tensor, " B"]) -> Float[Tensor, ""]:
     """How far the discriminator's score of the enhanced speech is from the best: mean (D - 1)^2.
 
-    score: (B,), D(clean, enhanced). MetricGAN, arXiv 1905.04874, equation 4, with the goal 1.
+    score: D(clean, enhanced). MetricGAN, arXiv 1905.04874, equation 4, with the goal 1.
     """
     return (score - 1).square().mean()
 
 
-def magnitude_loss(mag, target):
-    """Mean squared error of the compressed magnitudes, (B, F, T) each."""
+def magnitude_loss(
+    mag: Float[Tensor, "B F T"], target: Float[Tensor, "B F T"]
+) -> Float[Tensor, ""]:
+    """Mean squared error of the compressed magnitudes."""
     return (mag - target).square().mean()
 
 
-def anti_wrapped(angle):
+def anti_wrapped(angle: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Distance of an angle from 0 on the circle, |x - 2 pi round(x / 2 pi)|, in radians."""
     return (angle - 2 * torch.pi * torch.round(angle / (2 * torch.pi))).abs()
 
 
-def phase_loss(phase, target):
-    """Anti-wrapped L1 of phase, of its step along frequency, and along time. (B, F, T) each.
+def phase_loss(phase: Float[Tensor, "B F T"], target: Float[Tensor, "B F T"]) -> Float[Tensor, ""]:
+    """Anti-wrapped L1 of phase, of its step along frequency, and along time.
 
     Instantaneous phase, group delay and instantaneous angular frequency: Ai and Ling,
     arXiv 2211.15974, equations 5 to 7.
@@ -52,21 +56,25 @@ def phase_loss(phase, target):
     return sum(anti_wrapped(e).mean() for e in (error, error.diff(dim=1), error.diff(dim=2)))
 
 
-def complex_loss(spec, target):
-    """Twice the mean squared error of real and imaginary parts, (B, F, T, 2) each.
+def complex_loss(
+    spec: Float[Tensor, "B F T 2"], target: Float[Tensor, "B F T 2"]
+) -> Float[Tensor, ""]:
+    """Twice the mean squared error of real and imaginary parts.
 
     That is the mean squared distance in the complex plane: one part each for the two errors.
     """
     return 2 * (spec - target).square().mean()
 
 
-def wave_loss(wave, target):
-    """Mean absolute error of the waveforms, (B, n) each."""
+def wave_loss(wave: Float[Tensor, "B n"], target: Float[Tensor, "B n"]) -> Float[Tensor, ""]:
+    """Mean absolute error of the waveforms."""
     return (wave - target).abs().mean()
 
 
-def consistency_loss(spec, wave):
-    """`complex_loss` of a spectrum (B, F, T, 2) against the STFT of its own waveform (B, n).
+def consistency_loss(
+    spec: Float[Tensor, "B F T 2"], wave: Float[Tensor, "B n"]
+) -> Float[Tensor, ""]:
+    """`complex_loss` of a spectrum against the STFT of its own waveform.
 
     Neighbouring frames overlap, so most spectra belong to no waveform: the inverse STFT and the
     STFT again give another one. Zero says that this spectrum is what will be heard.
@@ -77,8 +85,10 @@ def consistency_loss(spec, wave):
     return complex_loss(spec, heard * power ** ((COMPRESSION - 1) / 2))
 
 
-def negative_si_sdr(estimate, wave):
-    """Minus the scale-invariant SDR in dB, mean over the batch; (B, n) each.
+def negative_si_sdr(
+    estimate: Float[Tensor, "B n"], wave: Float[Tensor, "B n"]
+) -> Float[Tensor, ""]:
+    """Minus the scale-invariant SDR in dB, mean over the batch.
 
     Le Roux et al., arXiv 1811.02508, equation 5. A small constant keeps silence finite. It does
     not see level or polarity: a network that learns from it alone may end up too quiet, or upside
@@ -90,8 +100,8 @@ def negative_si_sdr(estimate, wave):
     return -10 * torch.log10((target.square().sum(-1) + 1e-8) / error).mean()
 
 
-def negative_snr(estimate, wave):
-    """Minus the SNR in dB, ||s||^2 over ||s - x||^2, mean over the batch; (B, n) each.
+def negative_snr(estimate: Float[Tensor, "B n"], wave: Float[Tensor, "B n"]) -> Float[Tensor, ""]:
+    """Minus the SNR in dB, ||s||^2 over ||s - x||^2, mean over the batch.
 
     Never above the SI-SDR, and equal to it at the best level, which it therefore teaches too.
     """
@@ -99,11 +109,15 @@ def negative_snr(estimate, wave):
     return -10 * torch.log10((wave.square().sum(-1) + 1e-8) / error).mean()
 
 
-def enhancement_losses(output, mag, phase, wave):
+def enhancement_losses(
+    output: tuple[Float[Tensor, "B F T"], Float[Tensor, "B F T"], Float[Tensor, "B F T 2"]],
+    mag: Float[Tensor, "B F T"],
+    phase: Float[Tensor, "B F T"],
+    wave: Float[Tensor, "B n"],
+) -> dict[str, Float[Tensor, ""]]:
     """The terms of the loss but for the metric, unweighted: name -> scalar.
 
-    output: (mag, phase, spec) of the network; mag, phase: (B, F, T) and wave: (B, n) of the clean
-    target.
+    output: (mag, phase, spec) of the network; mag, phase, wave: of the clean target.
     """
     estimate_mag, estimate_phase, spec = output
     target = torch.stack([mag * phase.cos(), mag * phase.sin()], dim=-1)
@@ -119,6 +133,6 @@ def enhancement_losses(output, mag, phase, wave):
     }
 
 
-def total(terms, weights=WEIGHTS):
+def total(terms: dict[str, Tensor], weights: dict[str, float] = WEIGHTS) -> Tensor:
     """The weighted sum of the terms; what has no weight is left out, infinite or not."""
     return sum(weights[name] * value for name, value in terms.items() if weights[name])

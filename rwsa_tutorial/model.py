@@ -4,7 +4,7 @@ import itertools
 from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .features import BINS
@@ -13,6 +13,7 @@ from .layers.codec import Encoder, MaskDecoder, PhaseDecoder
 from .layers.mambattention import MambAttentionBlock
 from .layers.patch_embedding import PatchEmbedding
 from .layers.resample import Down, Up
+from .shapes import Float
 
 SHARING = ("rwsa", "block", "none")
 # far beyond the paper's networks; a slip of the hand asks for more than any memory holds
@@ -69,7 +70,7 @@ VARIANTS = {
 }
 
 
-def weight_set(sharing, path, level, block, axis):
+def weight_set(sharing: str, path: str, level: int, block: int, axis: str) -> tuple:
     """Which weight set the attention at this place uses: equal names, one module (notebook 05).
 
     sharing: one of SHARING. path: "down", "middle" or "up". level: 0 is the outermost. block: 0 to
@@ -81,14 +82,14 @@ def weight_set(sharing, path, level, block, axis):
 
 
 class Stage(nn.Module):
-    """y = x + blocks(patch_embedding(x)) on (B, width, T, F)."""
+    """y = x + blocks(patch_embedding(x))."""
 
     def __init__(self, width, blocks):
         super().__init__()
         self.patch_embedding = PatchEmbedding(width)
         self.blocks = nn.Sequential(*blocks)
 
-    def forward(self, x):
+    def forward(self, x: Float[Tensor, "B C T F"]) -> Float[Tensor, "B C T F"]:
         return x + self.blocks(self.patch_embedding(x))
 
 
@@ -141,8 +142,8 @@ class RWSAMambaUNet(nn.Module):
         self.mask_decoder = MaskDecoder(widths[0], BINS)
         self.phase_decoder = PhaseDecoder(widths[0])
 
-    def unet(self, x):
-        """Down, middle and up: (B, C, T, F) -> the same, for any T."""
+    def unet(self, x: Float[Tensor, "B C T F"]) -> Float[Tensor, "B C T F"]:
+        """Down, middle and up, for any T."""
         frames = x.shape[2]
         x = F.pad(x, (0, 0, 0, -frames % 2 ** len(self.down)))  # zeros behind the last frame
         skips = []
@@ -155,7 +156,9 @@ class RWSAMambaUNet(nn.Module):
             x = self.up[level](self.merge[level](x))
         return x[:, :, :frames]
 
-    def forward(self, noisy_mag, noisy_phase):
+    def forward(
+        self, noisy_mag: Tensor, noisy_phase: Tensor
+    ) -> tuple[Float[Tensor, "B F T"], Float[Tensor, "B F T"], Float[Tensor, "B F T 2"]]:
         """Enhance compressed magnitude and phase, as `analyse` gives them.
 
         noisy_mag, noisy_phase: (B, F, T), F = 256, any T. Returns mag (B, F, T), phase (B, F, T)
@@ -179,18 +182,25 @@ class RWSAMambaUNet(nn.Module):
             self.after_phase(self.refine_phase(x)) + encoded,
         )
 
-    def encode(self, noisy_mag, noisy_phase):
-        """Magnitude and phase (B, F, T) each -> features (B, C, T, F / 2)."""
+    def encode(
+        self, noisy_mag: Float[Tensor, "B F T"], noisy_phase: Float[Tensor, "B F T"]
+    ) -> Float[Tensor, "B C T F//2"]:
+        """Magnitude and phase into features."""
         return self.encoder(torch.stack([noisy_mag, noisy_phase], dim=1).transpose(2, 3))
 
-    def decode(self, noisy_mag, mag_features, phase_features):
-        """Features (B, C, T, F / 2) for each decoder -> the network's three outputs."""
+    def decode(
+        self,
+        noisy_mag: Float[Tensor, "B F T"],
+        mag_features: Float[Tensor, "B C T F//2"],
+        phase_features: Float[Tensor, "B C T F//2"],
+    ) -> tuple[Float[Tensor, "B F T"], Float[Tensor, "B F T"], Float[Tensor, "B F T 2"]]:
+        """Features for each decoder into the network's three outputs."""
         mag = noisy_mag * self.mask_decoder(mag_features).transpose(1, 2)
         phase = self.phase_decoder(phase_features).transpose(1, 2)
         return mag, phase, torch.stack([mag * phase.cos(), mag * phase.sin()], dim=-1)
 
 
-def build_model(variant="xs", **options):
+def build_model(variant: str | ModelConfig = "xs", **options) -> RWSAMambaUNet:
     """A network with fresh weights: a name of VARIANTS, or a ModelConfig, and options over it.
 
     options: any field of ModelConfig, e.g. ``build_model("xs", sharing="block")``.
@@ -203,7 +213,7 @@ def build_model(variant="xs", **options):
     return RWSAMambaUNet(replace(variant, **options))
 
 
-def set_scan_backend(model, backend):
+def set_scan_backend(model: nn.Module, backend: str) -> nn.Module:
     """Let every scan of a model run on one engine ("auto", "reference", ...). Returns the model."""
     for module in model.modules():
         if hasattr(module, "backend"):
@@ -211,6 +221,6 @@ def set_scan_backend(model, backend):
     return model
 
 
-def count_parameters(model):
+def count_parameters(model: nn.Module) -> int:
     """Trainable numbers in a model; shared ones count once."""
     return sum(p.numel() for p in model.parameters())

@@ -1,16 +1,21 @@
 """Multi-head self-attention (notebook 03). Vaswani et al., arXiv 1706.03762, section 3.2."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..compiled import in_float32, plain, refuse_second_order, usable
+from ..shapes import Float
 
 NARROW = 16  # channels of a head up to which the compiled version is the quicker one on a CPU
 
 
-def attention(q, k, v):
-    """softmax(q k^T / sqrt(E)) v by whatever is quickest here. All (B, heads, L, E).
+def attention(
+    q: Float[Tensor, "B heads L E"],
+    k: Float[Tensor, "B heads L E"],
+    v: Float[Tensor, "B heads L E"],
+) -> Float[Tensor, "B heads L E"]:
+    """softmax(q k^T / sqrt(E)) v by whatever is quickest here.
 
     Its own derivatives have none, which a RuntimeError says; inside `plain_pytorch()` they have.
     """
@@ -28,7 +33,7 @@ def attention(q, k, v):
 
 
 class SelfAttention(nn.Module):
-    """MHA(LN(x)) on sequences: (B, L, C) -> (B, L, C), with biases, no positions, no dropout.
+    """MHA(LN(x)) on sequences, with biases, no positions, no dropout.
 
     Raises ValueError when `heads` does not divide the width.
     """
@@ -45,17 +50,17 @@ class SelfAttention(nn.Module):
         nn.init.zeros_(self.in_proj.bias)
         nn.init.zeros_(self.out_proj.bias)
 
-    def project(self, x):
-        """Queries, keys and values, each (B, heads, L, C / heads)."""
+    def project(self, x: Float[Tensor, "B L C"]) -> tuple[Float[Tensor, "B heads L E"], ...]:
+        """Queries, keys and values, E = C / heads."""
         batch, length, width = x.shape
         qkv = self.in_proj(self.norm(x)).view(batch, length, 3, self.heads, width // self.heads)
         return qkv.permute(2, 0, 3, 1, 4).unbind(0)
 
-    def weights(self, x):
-        """The attention maps (B, heads, L, L), each row adding up to 1; for looking, not speed."""
+    def weights(self, x: Float[Tensor, "B L C"]) -> Float[Tensor, "B heads L L"]:
+        """The attention maps, each row adding up to 1; for looking, not speed."""
         q, k, _ = self.project(x)
         return torch.softmax(q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5, dim=-1)
 
     @in_float32
-    def forward(self, x):
+    def forward(self, x: Float[Tensor, "B L C"]) -> Float[Tensor, "B L C"]:
         return self.out_proj(attention(*self.project(x)).transpose(1, 2).flatten(2))

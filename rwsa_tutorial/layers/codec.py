@@ -1,11 +1,13 @@
 """Encoder and the two decoders around the U-Net (notebook 06). After MP-SENet, arXiv 2305.13686."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from ..shapes import Float
 
 
 class DenseBlock(nn.Module):
-    """Four dilated convolutions, each of which sees all earlier results: (B, C, T, F) -> the same.
+    """Four dilated convolutions, each of which sees all earlier results.
 
     Layer i reaches 2^i frames to either side; the newest result stands in front of the older ones.
     """
@@ -21,7 +23,7 @@ class DenseBlock(nn.Module):
             for i in range(depth)
         )
 
-    def forward(self, x):
+    def forward(self, x: Float[Tensor, "B C T F"]) -> Float[Tensor, "B C T F"]:
         for i, layer in enumerate(self.layers):
             newest = layer(x)
             if i + 1 < len(self.layers):
@@ -30,7 +32,7 @@ class DenseBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Magnitude and phase, at half the frequencies: (B, 2, T, F) -> (B, C, T, F / 2)."""
+    """Magnitude and phase into features, at half the frequencies."""
 
     def __init__(self, width):
         super().__init__()
@@ -44,7 +46,7 @@ class Encoder(nn.Module):
             nn.PReLU(width),
         )
 
-    def forward(self, x):
+    def forward(self, x: Float[Tensor, "B 2 T F"]) -> Float[Tensor, "B C T F//2"]:
         return self.halve(self.dense(self.project(x)))
 
 
@@ -58,7 +60,7 @@ def _widen_frequency(width):
 
 
 class MaskDecoder(nn.Module):
-    """(B, C, T, F / 2) -> mask (B, T, F) between 0 and 2, for the compressed magnitude."""
+    """Features into a mask between 0 and 2, for the compressed magnitude."""
 
     def __init__(self, width, bins):
         super().__init__()
@@ -72,13 +74,13 @@ class MaskDecoder(nn.Module):
         )
         self.slope = nn.Parameter(torch.ones(bins))  # one steepness a frequency
 
-    def forward(self, x):
+    def forward(self, x: Float[Tensor, "B C T F"]) -> Float[Tensor, "B T 2*F"]:
         x = self.head(self.widen(self.dense(x)))[:, 0]  # (B, T, F)
         return 2 * torch.sigmoid(self.slope * x)
 
 
 class PhaseDecoder(nn.Module):
-    """(B, C, T, F / 2) -> phase (B, T, F) in radians, as the angle of two images."""
+    """Features into a phase in radians, as the angle of two images."""
 
     def __init__(self, width):
         super().__init__()
@@ -89,6 +91,6 @@ class PhaseDecoder(nn.Module):
         self.real = nn.Conv2d(width, 1, 1)
         self.imaginary = nn.Conv2d(width, 1, 1)
 
-    def forward(self, x):
+    def forward(self, x: Float[Tensor, "B C T F"]) -> Float[Tensor, "B T 2*F"]:
         x = self.widen(self.dense(x))
         return torch.atan2(self.imaginary(x), self.real(x))[:, 0]

@@ -3,15 +3,16 @@
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..compiled import in_float32, untouched, usable
 from ..scan import selective_scan
+from ..shapes import Float
 
 
 class MambaMixer(nn.Module):
-    """Mamba-1 mixer: (B, L, width) -> (B, L, width).
+    """Mamba-1 mixer.
 
     The input is projected to D = expand * width channels and a gate z; a causal depthwise
     convolution of d_conv taps and SiLU follow; delta, B and C are computed from the result, and the
@@ -41,7 +42,7 @@ class MambaMixer(nn.Module):
             self.dt_proj.bias.copy_(step + torch.log(-torch.expm1(-step)))
 
     @in_float32
-    def forward(self, x):
+    def forward(self, x: Float[Tensor, "B L C"]) -> Float[Tensor, "B L C"]:
         if self.backend in ("auto", "cpu") and usable(x, *self.parameters()) and self._replaceable:
             from ..compiled.mixer import mix  # the same in one piece, quicker and with less memory
 
@@ -49,7 +50,7 @@ class MambaMixer(nn.Module):
         y = selective_scan(*self.scan_inputs(x), delta_softplus=True, backend=self.backend)
         return self.out_proj(y.transpose(1, 2))
 
-    def scan_inputs(self, x):
+    def scan_inputs(self, x: Float[Tensor, "B L C"]) -> tuple[Tensor, ...]:
         """What the scan gets: u, delta (before softplus), A, B, C, D, z as of `selective_scan`."""
         u, z = self.in_proj(x).transpose(1, 2).chunk(2, dim=1)  # each (B, D, L)
         u = F.silu(self.conv1d(u)[..., : x.shape[1]])
@@ -70,7 +71,7 @@ class MambaMixer(nn.Module):
 
 
 class MambaLayer(nn.Module):
-    """mixer(RMSNorm(x)) + x on (B, L, width)."""
+    """mixer(RMSNorm(x)) + x."""
 
     def __init__(self, width, **mixer):
         super().__init__()
@@ -78,12 +79,12 @@ class MambaLayer(nn.Module):
         self.mixer = MambaMixer(width, **mixer)
 
     @in_float32
-    def forward(self, x):
+    def forward(self, x: Float[Tensor, "B L C"]) -> Float[Tensor, "B L C"]:
         return self.mixer(self.norm(x)) + x
 
 
 class BiMamba(nn.Module):
-    """Two separate Mamba layers, one along L and one against it: (B, L, C) -> (B, L, C).
+    """Two separate Mamba layers, one along L and one against it.
 
     Their outputs are concatenated to 2C and projected back to C.
     """
@@ -97,6 +98,6 @@ class BiMamba(nn.Module):
             nn.init.uniform_(p, -(width**-0.5), width**-0.5)
 
     @in_float32
-    def forward(self, x):
+    def forward(self, x: Float[Tensor, "B L C"]) -> Float[Tensor, "B L C"]:
         against = self.backwards(x.flip(1)).flip(1)
         return self.proj(torch.cat([self.forwards(x), against], dim=-1))

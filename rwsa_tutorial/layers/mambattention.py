@@ -1,26 +1,29 @@
 """The MambAttention block (notebook 04). Kühne et al., arXiv 2507.00966; used in 2510.01958."""
 
+from collections.abc import Callable
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..compiled import plain
+from ..shapes import Float
 from .mamba import BiMamba
 
 PART = 8192  # steps of sequences that go through a layer together on a CPU
 
 
-def along_time(layer, x):
+def along_time(layer: Callable, x: Float[Tensor, "B C T F"]) -> Float[Tensor, "B C T F"]:
     """Apply a sequence layer along time: every frequency is a sequence of its own.
 
-    x: (B, C, T, F) -> (B, C, T, F); the layer sees (B * F, T, C).
+    The layer sees (B * F, T, C).
     """
     return _each(layer, x.permute(0, 3, 2, 1)).permute(0, 3, 2, 1)
 
 
-def along_frequency(layer, x):
+def along_frequency(layer: Callable, x: Float[Tensor, "B C T F"]) -> Float[Tensor, "B C T F"]:
     """Apply a sequence layer along frequency: every frame is a sequence of its own.
 
-    x: (B, C, T, F) -> (B, C, T, F); the layer sees (B * T, F, C).
+    The layer sees (B * T, F, C).
     """
     return _each(layer, x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
@@ -37,7 +40,7 @@ def _each(layer, x):
 
 
 class MambAttentionBlock(nn.Module):
-    """Attention, then BiMamba, along time; the same along frequency: (B, C, T, F) -> the same.
+    """Attention, then BiMamba, along time; the same along frequency.
 
     time_attention and freq_attention are handed in, so that they can be one module, here and in
     other blocks; None leaves attention out.
@@ -50,7 +53,7 @@ class MambAttentionBlock(nn.Module):
         self.time_mamba = BiMamba(width, **mixer)
         self.freq_mamba = BiMamba(width, **mixer)
 
-    def forward(self, x):
+    def forward(self, x: Float[Tensor, "B C T F"]) -> Float[Tensor, "B C T F"]:
         def time(s):
             return _half(s, self.time_attention, self.time_mamba)
 

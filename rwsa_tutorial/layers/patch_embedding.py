@@ -3,18 +3,23 @@
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..compiled import plain
+from ..shapes import Float
 
 
-def deformable_conv(x, offsets, weight):
+def deformable_conv(
+    x: Float[Tensor, "B C T F"],
+    offsets: Float[Tensor, "B 18 T F"],
+    weight: Float[Tensor, "C 1 3 3"],
+) -> Float[Tensor, "B C T F"]:
     """Depthwise 3x3 convolution whose nine taps look where the offsets send them.
 
-    x: (B, C, T, F). offsets: (B, 18, T, F) in pixels; channel 2k moves tap k along T, channel
-    2k + 1 along F; taps are counted row by row. weight: (C, 1, 3, 3). Values between pixels are
-    bilinear, outside the image zero. Returns (B, C, T, F). Equation 2 of Dai et al.
+    offsets: in pixels; channel 2k moves tap k along T, channel
+    2k + 1 along F; taps are counted row by row. Values between pixels are
+    bilinear, outside the image zero. Equation 2 of Dai et al.
     """
     B, C, T, width = x.shape
     tap = torch.arange(-1, 2, device=x.device, dtype=x.dtype)
@@ -64,19 +69,21 @@ def _between(x, rows, columns):
 
 
 class DeformableConv(nn.Module):
-    """A depthwise 3x3 kernel for `deformable_conv`: (B, C, T, F), (B, 18, T, F) -> (B, C, T, F)."""
+    """A depthwise 3x3 kernel for `deformable_conv`."""
 
     def __init__(self, width):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(width, 1, 3, 3))
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))  # as every convolution of PyTorch
 
-    def forward(self, x, offsets):
+    def forward(
+        self, x: Float[Tensor, "B C T F"], offsets: Float[Tensor, "B 18 T F"]
+    ) -> Float[Tensor, "B C T F"]:
         return deformable_conv(x, offsets, self.weight)
 
 
 class PatchEmbedding(nn.Module):
-    """Deformable depthwise 3x3 with its own offsets, 1x1, Hardswish: (B, C, T, F) -> the same."""
+    """Deformable depthwise 3x3 with its own offsets, 1x1, Hardswish."""
 
     def __init__(self, width):
         super().__init__()
@@ -90,6 +97,6 @@ class PatchEmbedding(nn.Module):
             fan_out = conv.kernel_size[0] * conv.kernel_size[1] * conv.out_channels
             nn.init.normal_(conv.weight, std=(2 / fan_out) ** 0.5)
 
-    def forward(self, x):
+    def forward(self, x: Float[Tensor, "B C T F"]) -> Float[Tensor, "B C T F"]:
         offsets = self.offsets(x).clamp(-1, 1)
         return F.hardswish(self.pointwise(self.deformable(x, offsets)))

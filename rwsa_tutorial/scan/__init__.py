@@ -9,6 +9,7 @@ For every sequence b, channel d and state n (Gu and Dao, "Mamba", arXiv 2312.007
 from importlib import import_module
 
 import torch
+from torch import Tensor
 
 from .. import compiled
 
@@ -24,7 +25,7 @@ COMPILED = ("gpu", "mamba_ssm", "cpu")  # nothing can look into these
 MIXABLE = (torch.float16, torch.bfloat16, torch.float32)
 
 
-def scan_backends():
+def scan_backends() -> dict[str, bool | str]:
     """Which engines can run here: name -> True, or the reason why not in words."""
     return {name: _can_run(name) for name in ENGINES}
 
@@ -93,17 +94,17 @@ def _check(u, delta, A, B, C, D, z, delta_bias):
 
 
 def selective_scan(
-    u,
-    delta,
-    A,
-    B,
-    C,
-    D=None,
-    z=None,
-    delta_bias=None,
-    delta_softplus=False,
-    backend="auto",
-):
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = None,
+    z: Tensor | None = None,
+    delta_bias: Tensor | None = None,
+    delta_softplus: bool = False,
+    backend: str = "auto",
+) -> Tensor:
     """Selective scan with mamba-ssm's argument order and shapes.
 
     u, delta: (B, D, L); A: (D, N), negative; B, C: (B, N, L); D, delta_bias: (D,) or None;

@@ -1,10 +1,12 @@
 """The selective scan by the kernels of compiled/scan.py: one pass over memory for all of it."""
 
 import torch
+from torch import Tensor
 
 from ..compiled import first_order, why_not
 from ..compiled.kernel import working_type
 from ..compiled.scan import backward, forward
+from ..shapes import Float
 
 
 def can_run():
@@ -33,7 +35,17 @@ class _Scan(torch.autograd.Function):
 
 
 @torch.compiler.disable
-def scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus):
+def scan(
+    u: Float[Tensor, "B D L"],
+    delta: Float[Tensor, "B D L"],
+    A: Float[Tensor, "D N"],
+    B: Float[Tensor, "B N L"],
+    C: Float[Tensor, "B N L"],
+    D: Float[Tensor, " D"] | None,
+    z: Float[Tensor, "B D L"] | None,
+    delta_bias: Float[Tensor, " D"] | None,
+    delta_softplus: bool,
+) -> Float[Tensor, "B D L"]:
     """Compiled scan, once differentiable in every tensor. Arguments as in `selective_scan`."""
     keep = torch.is_grad_enabled()  # inside the function it would always be off
     return _Scan.apply(keep, delta_softplus, u, delta, A, B, C, D, z, delta_bias)

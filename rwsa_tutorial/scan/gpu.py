@@ -15,8 +15,10 @@ from functools import cache
 import torch
 import triton
 import triton.language as tl
+from torch import Tensor
 
 from ..compiled import first_order
+from ..shapes import Float
 
 # Steps between two states that are kept for the adjoint, which holds that many in registers.
 CHUNK = 8
@@ -301,7 +303,17 @@ class _Scan(torch.autograd.Function):
         )
 
 
-def scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus):
+def scan(
+    u: Float[Tensor, "B D L"],
+    delta: Float[Tensor, "B D L"],
+    A: Float[Tensor, "D N"],
+    B: Float[Tensor, "B N L"],
+    C: Float[Tensor, "B N L"],
+    D: Float[Tensor, " D"] | None,
+    z: Float[Tensor, "B D L"] | None,
+    delta_bias: Float[Tensor, " D"] | None,
+    delta_softplus: bool,
+) -> Float[Tensor, "B D L"]:
     """Scan on the GPU, differentiable in every tensor. Arguments as in `selective_scan`."""
     if u.device.type != "cuda" and not INTERPRETED:
         raise ValueError(f"the scan engine 'gpu' works on CUDA tensors; u is on {u.device}")

@@ -3,8 +3,10 @@
 from functools import cache
 
 import torch
+from torch import Tensor
 
 from ..compiled import refuse_second_order
+from ..shapes import Float
 
 
 def _upstream():
@@ -39,7 +41,17 @@ def too_much(u, A):
     return None
 
 
-def scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus):
+def scan(
+    u: Float[Tensor, "B D L"],
+    delta: Float[Tensor, "B D L"],
+    A: Float[Tensor, "D N"],
+    B: Float[Tensor, "B N L"],
+    C: Float[Tensor, "B N L"],
+    D: Float[Tensor, " D"] | None,
+    z: Float[Tensor, "B D L"] | None,
+    delta_bias: Float[Tensor, " D"] | None,
+    delta_softplus: bool,
+) -> Float[Tensor, "B D L"]:
     """The upstream scan, differentiable in every tensor. Arguments as in `selective_scan`."""
     reason = too_much(u, A)
     if reason:

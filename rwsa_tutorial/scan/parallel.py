@@ -7,8 +7,10 @@ cumulative products instead would lose every digit.
 """
 
 import torch
+from torch import Tensor
 
 from ..compiled import plain
+from ..shapes import Float
 from .around import skip_and_gate, step_size
 
 STATES = 2**19  # that are computed together on a CPU
@@ -46,7 +48,17 @@ class _Recurrence(torch.autograd.Function):
         return g * before, g
 
 
-def scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus):
+def scan(
+    u: Float[Tensor, "B D L"],
+    delta: Float[Tensor, "B D L"],
+    A: Float[Tensor, "D N"],
+    B: Float[Tensor, "B N L"],
+    C: Float[Tensor, "B N L"],
+    D: Float[Tensor, " D"] | None,
+    z: Float[Tensor, "B D L"] | None,
+    delta_bias: Float[Tensor, " D"] | None,
+    delta_softplus: bool,
+) -> Float[Tensor, "B D L"]:
     """All time steps at once; memory B * D * N * L. Arguments as in `selective_scan`."""
     delta = step_size(delta, delta_bias, delta_softplus)
     size = u.shape[0]
