@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import audio
 from . import noises, scenes
 from .fetching import printable
 from .packing import RATE, Clip, assemble, cut, has_part, is_held_out, minutes, read_part, save_part
@@ -86,10 +87,8 @@ def decode(path: Path) -> tuple[np.ndarray, int]:
     if path.suffix == ".g722":
         wave, rate = _decode_g722(path)
     else:
-        import soundfile
-
-        wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
-        wave = wave.mean(axis=1)
+        with audio.open_to_read(path) as file:
+            wave, rate = file.read(always_2d=True).mean(axis=1), file.samplerate
     if rate != RATE:
         wave = soxr.resample(wave, rate, RATE)
     return wave - wave.mean() if len(wave) else wave, rate
