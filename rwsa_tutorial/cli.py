@@ -408,11 +408,19 @@ def _in_words(error):
 
 
 def _evaluate(options):
+    from tqdm import tqdm
+
+    from rwsa_tutorial.audio import notes_to
     from rwsa_tutorial.evaluation import table
     from rwsa_tutorial.scoreboard import score_all
 
+    def complain(words):
+        with tqdm.external_write_mode():
+            _complain("evaluate", words)
+
     tasks = _tasks(options)
-    results, problems = score_all(tasks, options.jobs)
+    with notes_to(complain):
+        results, problems = score_all(tasks, options.jobs)
     for words in problems:
         _complain("evaluate", words)
     for task, rows in zip(tasks, results, strict=True):
