@@ -437,6 +437,18 @@ def test_evaluate_names_a_bad_pair_and_does_the_rest(pairs, capsys):
     assert (pairs / "scores.csv").exists()
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_evaluate_tells_of_cut_files_in_a_line_each(pairs, capsys, jobs):
+    for name in "ab":
+        for role in ("clean", "noisy"):
+            path = pairs / role / f"{name}.wav"
+            path.write_bytes(path.read_bytes()[:-8000])
+    assert evaluate(pairs, "--model", "none", "--jobs", jobs) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "ends early" in line]
+    assert len(told) == 4 and all("rwsa evaluate: " in line for line in told)
+    assert not any("RecordingWarning" in line for line in told)
+
+
 def test_evaluate_tells_bad_input_in_one_line(pairs, capsys):
     (pairs / "scores.csv").write_text("precious")
     assert evaluate(pairs) == 2
