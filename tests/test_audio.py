@@ -15,6 +15,7 @@ import torch
 from fuzzing import some
 from hypothesis import given
 from hypothesis import strategies as st
+from rwsa_tutorial.containers import _frame
 
 from rwsa_tutorial import audio
 from rwsa_tutorial.corpora.pairs import recordings
@@ -488,6 +489,21 @@ def test_a_cut_mp3_is_read_to_where_it_is_cut(tmp_path, mp3):
         with pytest.warns(audio.RecordingWarning, match=r"ends early: it holds 1\.\d s"):
             back = read_both(tmp_path / "a.mp3", content[: len(content) // 2])
         assert np.abs(back[late:] - whole[: len(back) - late]).max() < 1e-3
+
+
+@pytest.mark.parametrize("frames", [1, 5])
+@pytest.mark.parametrize("which", [1, 2])
+def test_a_hole_in_an_mp3_is_told(mp3, which, frames):
+    content, places = mp3[which], []
+    place = content.find(b"\xff\xfb")
+    while place < len(content):
+        places.append(place)
+        place += _frame(content[place : place + 4]).length
+    begin, end = places[50], places[50 + frames]
+    with pytest.warns(audio.RecordingWarning, match="has gaps: some of it is damaged") as told:
+        back = audio.read(content[:begin] + bytes(end - begin) + content[end:])[0]
+    assert len(told) == 1
+    assert abs(len(audio.read(content)[0]) - len(back) - 1_152 * frames) <= 1_152
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])

@@ -16,6 +16,7 @@ UNKNOWN_31 = range(0x7FFFEF00, 0x80000000)
 FLAC_FRAME = 65_535, 10  # most samples in a FLAC frame, fewest bytes that it can take
 TAG_FRAMES = (b"Xing", b"Info")
 ID3V1 = 128  # bytes of such a tag at a file's end
+TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")  # what may lie between MP3s that are joined
 MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
@@ -301,7 +302,7 @@ def _mpeg(file, size):
     first = _frame(_at(file, begin, 4))
     if first is None or first.kind[1] != 3 or _frame(_at(file, begin + first.length, 4)) is None:
         return None
-    links, cut = [], False  # of links: [start, frames, stated or None]
+    links, cut, gaps = [], False, False  # of links: [start, frames, stated or None]
     place, kind = begin, first.kind
     while place + 4 <= size:
         data = _at(file, place, 60)
@@ -309,6 +310,7 @@ def _mpeg(file, size):
         begins_anew = frame is not None and frame.kind != kind and _goes_on(file, place, frame)
         if not begins_anew and (frame is None or frame.kind != kind):
             place = _next_frame(file, place, size, kind)
+            gaps |= place < size and not data.startswith(TAGS)
             continue
         if place + frame.length > size:
             cut = True
@@ -329,8 +331,9 @@ def _mpeg(file, size):
         if stated is None:
             head += _tag_frame(_at(file, start, 4), found)
         views.append(View(file, start, stop, head))
-    cut = cut or any(short)
-    return Held(views, cut, views[0] if len(views) == 1 and not any(short) else None)
+    cut = cut or (any(short) and not gaps)
+    whole = views[0] if len(views) == 1 and not any(short) else None
+    return Held(views, cut, whole, gaps=gaps)
 
 
 def _goes_on(file, place, frame):

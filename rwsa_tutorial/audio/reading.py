@@ -79,7 +79,7 @@ class Recording:
             self.samplerate, self.channels = file.samplerate, file.channels
             self.tags = {name: text for name, text in file.copy_metadata().items() if text}
             self._frames = file.frames if self._held.whole else None
-            # the one kind of which the library says so, and nobody else
+            # of this kind, the library itself says so
             self._held.cut |= self.format == "VOC" and "truncated file" in file.extra_info
 
     @property
@@ -135,13 +135,14 @@ class Recording:
                     if stated is not None and count < stated:
                         more = min(more, stated - count)
                     block = file.read(more, dtype, True)
-                    if file.damage and stated is not None and count >= stated:
-                        block = block[:0]  # what is behind the sound is none
+                    behind = stated is not None and count >= stated
+                    if file.damage and behind:
+                        block = block[:0]
                     count += len(block)
-                    only = count and stop == math.inf and len(self._held.links) == 1
-                    if file.damage and not only:
+                    one = stop == math.inf and len(self._held.links) == 1
+                    if file.damage and not (count and one):
                         raise file.damage
-                    if file.damage and (stated is None or count >= stated):
+                    if file.damage and (stated is None or behind):  # else it ends early, see below
                         note(
                             f"{self.name}: what follows its first {count / self.samplerate:.1f} s "
                             "cannot be read as sound and is left out."
