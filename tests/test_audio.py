@@ -15,9 +15,9 @@ import torch
 from fuzzing import some
 from hypothesis import given
 from hypothesis import strategies as st
-from rwsa_tutorial.containers import _frame
 
 from rwsa_tutorial import audio
+from rwsa_tutorial.audio.containers import _frame
 from rwsa_tutorial.corpora.pairs import recordings
 
 
