@@ -2,6 +2,8 @@
 
 import io
 import os
+import re
+import struct
 import sys
 import warnings
 
@@ -15,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rwsa_tutorial import audio
+from rwsa_tutorial.audio.containers import _frame
 from rwsa_tutorial.corpora.pairs import recordings
 
 
@@ -172,7 +175,7 @@ def test_reading_what_is_no_recording_is_said(tmp_path):
     soundfile.write(tmp_path / "nan.wav", np.array([0.0, np.nan]), 8_000, subtype="FLOAT")
     with pytest.raises(ValueError, match="text.wav cannot be read as audio"):
         audio.read(tmp_path / "text.wav")
-    with pytest.raises(ValueError, match="nothing.flac cannot be read as audio"):
+    with pytest.raises(ValueError, match="nothing.flac is empty"):
         audio.read(tmp_path / "nothing.flac")
     with pytest.raises(ValueError, match="empty.wav is empty"):
         audio.read(tmp_path / "empty.wav")
@@ -371,7 +374,7 @@ def test_a_cut_file_is_told(tmp_path, kind):
     wave = tone(16_000)
     content = coded(wave, 16_000, kind)
     (tmp_path / "a.wav").write_bytes(content[: len(content) // 2])
-    if kind == "FLAC":
+    if kind == "FLAC":  # not one frame is whole
         with pytest.raises(ValueError, match="a.wav cannot be read as audio: it is damaged"):
             audio.read(tmp_path / "a.wav")
         return
@@ -381,11 +384,53 @@ def test_a_cut_file_is_told(tmp_path, kind):
     assert np.abs(back - wave[: len(back)]).max() < 2**-15
 
 
-def test_what_lies_behind_the_stated_end_is_told():
-    content = coded(tone(16_000), 16_000, "WAV")
-    too_short = of_unknown_length(content, "WAV", 2_000)
+@pytest.mark.parametrize("kind", ["VOC", "NIST", "SVX"])
+def test_cut_files_of_old_kinds_are_told(kind):
+    wave = tone(16_000)
+    content = coded(wave, 16_000, kind, subtype="PCM_16")
+    with pytest.warns(audio.RecordingWarning, match=r"ends early: it holds 0\.2 s"):
+        back, _ = audio.read(content[: len(content) // 2])
+    assert 3_700 < len(back) < 4_000 and np.abs(back - wave[: len(back)]).max() < 2**-15
+
+
+@pytest.mark.parametrize("damage", ["cut", "zeros"])
+@pytest.mark.parametrize("states", [True, False])
+@pytest.mark.filterwarnings("ignore:.*cannot be read as sound")
+def test_a_damaged_flac_is_read_to_the_damage(tmp_path, damage, states):
+    content = coded(0.1 * np.random.default_rng(0).normal(size=80_000), 16_000, "FLAC")
+    whole, half = audio.read(content)[0], len(content) // 2
+    if not states:
+        content = of_unknown_length(content, "FLAC")
+    (tmp_path / "a.flac").write_bytes(
+        content[:half] + (bytes(200) + content[half + 200 :]) * (damage == "zeros")
+    )
+    words = "ends early: it holds 2.3 s" if states else "its first 2.3 s cannot be read"
+    with pytest.warns(audio.RecordingWarning, match=words) as told:
+        back, _ = audio.read(tmp_path / "a.flac")
+    assert len(told) == 1
+    assert np.array_equal(back, whole[:36_864])  # nine frames of 4096 samples
+    with audio.open_to_read(tmp_path / "a.flac") as file:
+        assert np.array_equal(file.read(30_000), whole[:30_000])
+        if not states:  # counted, and told while counting
+            assert file.frames == 36_864
+    if states:
+        with (
+            pytest.raises(ValueError, match="a.flac cannot be read"),
+            audio.open_to_read(tmp_path / "a.flac") as file,
+        ):
+            file.read(40_000)
+
+
+@pytest.mark.parametrize("kind", ["WAV", "AIFF", "AU", "RF64", "W64"])
+def test_what_lies_behind_the_stated_end_is_told(kind):
+    content = coded(tone(16_000), 16_000, kind)
+    header = {"AIFF": 8, "W64": 24}.get(kind, 0)  # what a size counts beside the sound
+    too_short = of_unknown_length(content, kind, header + 2_000)
     with pytest.warns(audio.RecordingWarning, match="14000 bytes behind them are left out"):
         assert len(audio.read(too_short)[0]) == 1_000
+
+
+def test_what_lies_behind_the_end_of_a_flac_is_told():
     with pytest.warns(audio.RecordingWarning, match="0.5 s cannot be read as sound"):
         flac = coded(tone(16_000), 16_000, "FLAC")
         assert len(audio.read(flac + flac)[0]) == 8_000
@@ -446,6 +491,21 @@ def test_a_cut_mp3_is_read_to_where_it_is_cut(tmp_path, mp3):
         assert np.abs(back[late:] - whole[: len(back) - late]).max() < 1e-3
 
 
+@pytest.mark.parametrize("frames", [1, 5])
+@pytest.mark.parametrize("which", [1, 2])
+def test_a_hole_in_an_mp3_is_told(mp3, which, frames):
+    content, places = mp3[which], []
+    place = content.find(b"\xff\xfb")
+    while place < len(content):
+        places.append(place)
+        place += _frame(content[place : place + 4]).length
+    begin, end = places[50], places[50 + frames]
+    with pytest.warns(audio.RecordingWarning, match="has gaps: some of it is damaged") as told:
+        back = audio.read(content[:begin] + bytes(end - begin) + content[end:])[0]
+    assert len(told) == 1
+    assert abs(len(audio.read(content)[0]) - len(back) - 1_152 * frames) <= 1_152
+
+
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
 def test_all_of_an_ogg_is_read(tmp_path, recwarn, subtype):
     wave = tone(48_000, 2.0) + 0.05 * np.random.default_rng(0).normal(size=96_000)
@@ -462,16 +522,63 @@ def test_all_of_an_ogg_is_read(tmp_path, recwarn, subtype):
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
-@pytest.mark.parametrize("damage", ["missing", "zeros"])
+@pytest.mark.parametrize("damage", ["missing", "zeros", "bytes"])
 def test_a_hole_in_an_ogg_is_told(subtype, damage):
     wave = 0.1 * np.random.default_rng(0).normal(size=4 * 48_000)
     content = coded(wave, 48_000, "OGG", subtype=subtype)
     begin = content.find(b"OggS", len(content) // 2)
     end = content.find(b"OggS", begin + 1)
-    hole = b"" if damage == "missing" else bytes(end - begin)
+    hole = {
+        "missing": b"",
+        "zeros": bytes(end - begin),
+        "bytes": put(content[begin:end], 500, bytes(50)),
+    }[damage]
     with pytest.warns(audio.RecordingWarning, match=r"has gaps: [012]\.\d\d s of it are damaged"):
         back = audio.read(content[:begin] + hole + content[end:])[0]
     assert 2 * 48_000 < len(back) < len(wave)
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_a_lost_page_at_the_begin_or_the_end_of_an_ogg_is_told(subtype):
+    wave = 0.1 * np.random.default_rng(0).normal(size=4 * 48_000)
+    content = coded(wave, 48_000, "OGG", subtype=subtype)
+    last = content.rfind(b"OggS")
+    with pytest.warns(match="has gaps"), pytest.warns(match="ends early: it holds 3"):
+        back = audio.read(put(content, last + 100, bytes(50)))[0]
+    assert 3 * 48_000 < len(back) < len(wave)
+    _, _, begin, end, *_ = [page.start() for page in re.finditer(b"OggS", content)]
+    with pytest.warns(audio.RecordingWarning, match="has gaps: some of it is damaged or missing"):
+        back = audio.read(content[:begin] + content[end:])[0]
+    assert 3 * 48_000 <= len(back) < len(wave)
+    with pytest.raises(ValueError, match="cannot be read as audio"):
+        audio.read(content[begin:])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_chunk_behind_a_w64_is_no_sound():
+    content = coded(tone(16_000), 16_000, "W64")
+    chunk = b"levl" + bytes.fromhex("f3acd3118cd100c04f8edb8a") + struct.pack("<q", 64) + bytes(40)
+    assert np.array_equal(audio.read(content + chunk)[0], audio.read(content)[0])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("n", [1, 1_152, 1_200])
+def test_an_mp3_of_few_frames_is_read(n):
+    assert len(audio.read(coded(tone(44_100)[5_000 : 5_000 + n], 44_100, "MP3"))[0]) == n
+
+
+def test_a_flac_without_samples_is_empty():
+    content = of_unknown_length(coded(tone(16_000), 16_000, "FLAC"), "FLAC")
+    for tail in (b"", b"TAG" + bytes(125)):
+        with pytest.raises(ValueError, match="the uploaded file is empty"):
+            audio.read(content[: content.find(b"\xff\xf8")] + tail)
+
+
+@pytest.mark.parametrize("rate", [0, 2**31])
+def test_a_sample_rate_that_cannot_be_is_told(rate):
+    content = put(coded(tone(16_000), 16_000, "WAV"), 24, rate.to_bytes(4, "little"))
+    with pytest.raises(ValueError, match="header states a sample rate or a number of channels"):
+        audio.read(content)
 
 
 @pytest.mark.filterwarnings("error")

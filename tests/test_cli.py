@@ -66,6 +66,8 @@ def test_a_file_into_a_file(folder, capsys, stand_in):
 
 
 def test_a_folder_keeps_its_sub_folders_and_names_what_is_bad(folder, capsys):
+    for name in ("._a.wav", "._", "deep/._d.mp3"):  # beside each file, where a Mac has written
+        (folder / "in" / name).write_bytes(b"\0\5\x16\7" + bytes(4092))
     before = {name: (folder / "in" / name).read_bytes() for name in files(folder / "in")}
     assert rwsa("enhance", folder / "in", "-o", folder / "out") == 2
     assert files(folder / "out") == ["a.wav", "b.flac", "deep/a.ogg", "deep/d.mp3"]
@@ -435,6 +437,16 @@ def test_evaluate_names_a_bad_pair_and_does_the_rest(pairs, capsys):
     assert "b.wav" in printed.err
     assert "mean of 1" in printed.out
     assert (pairs / "scores.csv").exists()
+
+
+def test_evaluate_tells_of_cut_files_in_a_line_each(pairs, capsys):
+    for name in "ab":
+        for role in ("clean", "noisy"):
+            path = pairs / role / f"{name}.wav"
+            path.write_bytes(path.read_bytes()[:-8000])
+    assert evaluate(pairs, "--model", "none") == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "ends early" in line]
+    assert len(told) == 4 and all("rwsa evaluate: " in line for line in told)
 
 
 def test_evaluate_tells_bad_input_in_one_line(pairs, capsys):

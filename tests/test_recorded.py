@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from rwsa_tutorial import audio
 from rwsa_tutorial.making import debian, examples, judging, noises, packing, recorded, texts, voices
 from rwsa_tutorial.making.mini import __main__ as render_main
 from rwsa_tutorial.making.mini import plan
@@ -162,6 +163,18 @@ def test_speech_clips_drop_what_is_noisy_narrow_or_silent_and_join_the_rest(tmp_
     assert 1 <= len(joined) <= 4
     assert sum(len(clip.wave) for clip in joined) > 6 * RATE
     assert {clip.language for clip in clips} == {"en"}
+
+
+def test_a_cut_recording_is_gathered_with_a_note_and_a_broken_one_named(tmp_path):
+    soundfile.write(tmp_path / "a.wav", bursts(1, -50, np.random.default_rng(0)), 2 * RATE)
+    content = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "a.wav").write_bytes(content[: 44 + RATE])
+    with pytest.warns(audio.RecordingWarning, match="a.wav ends early: it holds 0.2 s"):
+        wave, rate = debian.decode(tmp_path / "a.wav")
+    assert rate == 2 * RATE and len(wave) == RATE // 4
+    (tmp_path / "b.wav").write_text("no sound")
+    with pytest.raises(ValueError, match="b.wav cannot be read as audio"):
+        debian.decode(tmp_path / "b.wav")
 
 
 def test_prompt_pattern_leaves_out_beeps_but_not_words():

@@ -8,6 +8,7 @@ views of it whose headers are right.
 import os
 import re
 import struct
+import zlib
 from dataclasses import dataclass
 
 UNKNOWN_32 = 0xFFFFFFFF  # libsndfile takes this for "to the end of the file"
@@ -15,12 +16,15 @@ UNKNOWN_31 = range(0x7FFFEF00, 0x80000000)
 FLAC_FRAME = 65_535, 10  # most samples in a FLAC frame, fewest bytes that it can take
 TAG_FRAMES = (b"Xing", b"Info")
 ID3V1 = 128  # bytes of such a tag at a file's end
+TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")  # what may lie between MP3s that are joined
+MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 @dataclass
 class Held:
     """links: views to be decoded one after the other. cut: the file ends before its sound does.
 
+    There is no link where there is no sound. gaps: sound is missing or damaged before the end.
     whole: the one view whose length libsndfile states rightly, to seek in; None if there is none.
     stated: samples that a header promises, where the links do not tell libsndfile. rest: bytes
     behind the sound that are no part of the file's structure.
@@ -31,6 +35,7 @@ class Held:
     whole: "View | None" = None
     stated: int | None = None
     rest: int = 0
+    gaps: bool = False
 
     @classmethod
     def one(cls, view, cut=False, rest=0):
@@ -73,9 +78,12 @@ class View:
 def held(file):
     """What a seekable binary file holds: `Held`. Of an unknown kind: one view of all of it."""
     size = file.seek(0, os.SEEK_END)
+    if not size:
+        return Held([])
     magic = _at(file, 0, 4)
-    kinds = {b"OggS": _ogg, b"fLaC": _flac, b".snd": _au} | dict.fromkeys(CHUNKS, _chunks)
-    return kinds.get(magic, _mpeg)(file, size) or Held.one(View(file, 0, size))
+    kinds = {b"OggS": _ogg, b"fLaC": _flac, b".snd": _au, b"NIST": _nist}
+    look = _chunks if magic in CHUNKS else kinds.get(magic, _mpeg)
+    return look(file, size) or Held.one(View(file, 0, size))
 
 
 def _at(file, place, count):
@@ -88,12 +96,12 @@ def _patched(file, size, place, data):
     return View(file, place + len(data), size, _at(file, 0, place) + data)
 
 
-# Of each kind: first chunk, length of a name, format of a size, alignment, name of the sound's
+# Of each kind: first chunk, length of a name, format of a size, alignment, names of the sound's
 # chunk, whether a chunk's size counts its own header.
 CHUNKS = {
     b"RIFF": (12, 4, "<I", 2, b"data", False),
     b"RF64": (12, 4, "<I", 2, b"data", False),
-    b"FORM": (12, 4, ">I", 2, b"SSND", False),
+    b"FORM": (12, 4, ">I", 2, b"SSND BODY", False),  # of AIFF, of 8SVX and 16SV
     b"caff": (8, 4, ">q", 1, b"data", False),
     b"riff": (40, 16, "<q", 8, b"data", True),  # W64
 }
@@ -110,7 +118,7 @@ def _chunks(file, size):
         if header[:4] == b"ds64":
             length_at = begin + 8
             (long_size,) = struct.unpack("<q", _at(file, length_at, 8).ljust(8, b"\0"))
-        if header[:4] == wanted:
+        if header[:4] in wanted.split():
             break
         if not _is_name(header[:4]):
             return None
@@ -133,7 +141,9 @@ def _chunks(file, size):
     cut = stated > there and not open_end
     if not (open_end or cut):
         after = begin + -(-stated // align) * align
-        return Held.one(View(file, 0, size), rest=_rest(file, size, after))
+        # of a W64, libsndfile would read all that follows as sound
+        stop = begin + stated if kind == b"riff" else size
+        return Held.one(View(file, 0, stop), rest=_rest(file, size, after))
     if kind == b"RIFF" and there > UNKNOWN_32:
         return Held.one(_as_rf64(file, size, place), cut)
     if form == "<I" or kind == b"FORM":
@@ -173,6 +183,11 @@ def _au(file, size):
     return Held.one(view, cut and stated not in UNKNOWN_31)
 
 
+def _nist(file, size):
+    view, stated = View(file, 0, size), re.search(rb"sample_count -i (\d+)", _at(file, 0, 1024))
+    return Held([view], False, view, int(stated[1]) if stated else None)
+
+
 def _flac(file, size):
     """With the stated number of samples taken out, the decoder goes on to the end of the data."""
     header = _at(file, 0, 26)
@@ -182,13 +197,21 @@ def _flac(file, size):
     most, fewest = FLAC_FRAME
     size -= ID3V1 * (_at(file, max(0, size - ID3V1), 3) == b"TAG")
     believable = 0 < total <= size / fewest * most
+    place, last = 4, False
+    while not last and len(block := _at(file, place, 4)) == 4:
+        last, place = bool(block[0] & 0x80), place + 4 + int.from_bytes(block[1:], "big")
+    if last and place == size and not total:
+        return Held([])  # libsndfile would call it damaged
     open_ended = _patched(file, size, 21, bytes([header[21] & 0xF0, 0, 0, 0, 0]))
     return Held([open_ended], False, View(file, 0, size) if believable else None, total or None)
 
 
 def _ogg(file, size):
-    """Joined streams are split where a first page follows one that is none."""
-    starts, place, beginning, ended = [], 0, False, False
+    """Joined streams are split where a first page follows one that is none.
+
+    A decoder passes over a page that is damaged and says nothing: sums and numbers of pages tell.
+    """
+    starts, place, beginning, ended, gaps, numbers = [], 0, False, False, False, {}
     while place < size:
         header = _at(file, place, 27)
         if header[:4] != b"OggS" or len(header) < 27:
@@ -200,12 +223,27 @@ def _ogg(file, size):
         if header[5] & 2 and not beginning:
             starts.append(place)
         beginning, last = bool(header[5] & 2), bool(header[5] & 4)
-        stop = place + 27 + header[26] + sum(file.read(header[26]))
-        ended = last and stop <= size
-        place = stop
+        sizes = file.read(header[26])
+        stop = place + 27 + len(sizes) + sum(sizes)
+        page = header + sizes + file.read(sum(sizes))
+        serial, number, stated = struct.unpack("<III", header[14:26])
+        good = stop <= size and _page_sum(page) == stated
+        gaps |= (stop <= size and not good) or not (beginning or number == numbers.get(serial))
+        numbers[serial] = number + 1
+        ended = last and good
+        place = stop if good else place + 1
+    if not starts:
+        return None
     edges = zip(starts, [*starts[1:], size], strict=True)
     links = [View(file, *edge) for edge in edges]
-    return Held(links, not ended, links[0] if len(links) == 1 else None) if links else None
+    return Held(links, not ended, links[0] if len(links) == 1 else None, gaps=gaps)
+
+
+def _page_sum(page):
+    """The checksum of an OGG page, by zlib's, which takes the bits the other way round."""
+    mirrored = (page[:22] + bytes(4) + page[26:]).translate(MIRRORED)
+    found = (zlib.crc32(mirrored, 0xFFFFFFFF) ^ 0xFFFFFFFF).to_bytes(4, "little")
+    return int.from_bytes(found.translate(MIRRORED), "big")
 
 
 def _find(file, text, place):
@@ -264,7 +302,7 @@ def _mpeg(file, size):
     first = _frame(_at(file, begin, 4))
     if first is None or first.kind[1] != 3 or _frame(_at(file, begin + first.length, 4)) is None:
         return None
-    links, cut = [], False  # of links: [start, frames, stated or None]
+    links, cut, gaps = [], False, False  # of links: [start, frames, stated or None]
     place, kind = begin, first.kind
     while place + 4 <= size:
         data = _at(file, place, 60)
@@ -272,6 +310,7 @@ def _mpeg(file, size):
         begins_anew = frame is not None and frame.kind != kind and _goes_on(file, place, frame)
         if not begins_anew and (frame is None or frame.kind != kind):
             place = _next_frame(file, place, size, kind)
+            gaps |= place < size and not data.startswith(TAGS)
             continue
         if place + frame.length > size:
             cut = True
@@ -292,8 +331,9 @@ def _mpeg(file, size):
         if stated is None:
             head += _tag_frame(_at(file, start, 4), found)
         views.append(View(file, start, stop, head))
-    cut = cut or any(short)
-    return Held(views, cut, views[0] if len(views) == 1 and not any(short) else None)
+    cut = cut or (any(short) and not gaps)
+    whole = views[0] if len(views) == 1 and not any(short) else None
+    return Held(views, cut, whole, gaps=gaps)
 
 
 def _goes_on(file, place, frame):

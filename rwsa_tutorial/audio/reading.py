@@ -49,6 +49,11 @@ def open_to_read(path):
         try:
             yield Recording(source, name)
         except (soundfile.LibsndfileError, TypeError) as error:
+            if "SF_INFO struct" in str(error):
+                raise ValueError(
+                    f"{name} cannot be read as audio: its header states a sample rate or a number "
+                    "of channels that cannot be."
+                ) from error
             # libsndfile's own reason often misleads: "no such file" for a text named .mp3
             raise ValueError(
                 f"{name} cannot be read as audio: it is damaged or of another kind; WAV, "
@@ -67,11 +72,15 @@ class Recording:
 
     def __init__(self, source, name):
         self.name, self._held, self._at = name, held(source), 0
+        if not self._held.links:
+            raise ValueError(f"{name} is empty: there is no sound in it.")
         with _decode(self._held.whole or self._held.links[0]) as file:
             self.format, self.subtype = file.format, file.subtype
             self.samplerate, self.channels = file.samplerate, file.channels
             self.tags = {name: text for name, text in file.copy_metadata().items() if text}
             self._frames = file.frames if self._held.whole else None
+            # of this kind, the library itself says so
+            self._held.cut |= self.format == "VOC" and "truncated file" in file.extra_info
 
     @property
     def frames(self):
@@ -91,8 +100,6 @@ class Recording:
         stop = math.inf if to_end else self._at + frames
         empty = np.zeros((0, self.channels), dtype)
         wave = np.concatenate([empty, *self._decoded(dtype, self._at, stop)])
-        if to_end and len(wave):
-            self._frames = self._at + len(wave)
         wave = wave if frames < 0 else wave[:frames]
         self._at += len(wave)
         return wave if always_2d or self.channels > 1 else wave[:, 0]
@@ -105,8 +112,6 @@ class Recording:
 
     def _decoded(self, dtype, start=0, stop=math.inf):
         """Blocks of the samples from `start` on, to the real end unless `stop` comes before it."""
-        import soundfile
-
         count, promised, stated = 0, 0, self._held.stated
         if start and self._held.whole:
             with _decode(self._held.whole) as file:
@@ -114,6 +119,8 @@ class Recording:
                 while len(block := file.read(min(BLOCK, stop - at), dtype, True)):
                     at += len(block)
                     yield block
+                if file.damage:
+                    raise file.damage
             return
         for link in self._held.links:
             with _decode(link) as file:
@@ -127,35 +134,39 @@ class Recording:
                     more = min(BLOCK, stop - count)
                     if stated is not None and count < stated:
                         more = min(more, stated - count)
-                    try:
-                        block = file.read(more, dtype, True)
-                    except soundfile.LibsndfileError:
-                        if stated is None or count < stated:
-                            raise
+                    block = file.read(more, dtype, True)
+                    behind = stated is not None and count >= stated
+                    if file.damage and behind:
+                        block = block[:0]
+                    count += len(block)
+                    one = stop == math.inf and len(self._held.links) == 1
+                    if file.damage and not (count and one):
+                        raise file.damage
+                    if file.damage and (stated is None or behind):  # else it ends early, see below
                         note(
                             f"{self.name}: what follows its first {count / self.samplerate:.1f} s "
                             "cannot be read as sound and is left out."
                         )
-                        block = ()
-                    if not len(block):
+                    if len(block):
+                        yield block[max(0, start - count + len(block)) :]
+                    if file.damage or not len(block):
                         break
-                    count += len(block)
-                    yield block[max(0, start - count + len(block)) :]
         if stop == math.inf and self._held.rest:
             note(
                 f"{self.name}: its header states {count / self.samplerate:.1f} s; the "
                 f"{self._held.rest} bytes behind them are left out."
             )
-        if stop == math.inf and not self._held.cut and count < promised:
-            note(
-                f"{self.name} has gaps: {(promised - count) / self.samplerate:.2f} s of it are "
-                "damaged or missing and are left out."
-            )
+        missing = max(0, promised - count) / self.samplerate
+        if stop == math.inf and (self._held.gaps or (missing and not self._held.cut)):
+            what = f"{missing:.2f} s of it are" if missing else "some of it is"
+            note(f"{self.name} has gaps: {what} damaged or missing and left out.")
         if stop == math.inf and (self._held.cut or count < (stated or 0)):
             note(
                 f"{self.name} ends early: it holds {count / self.samplerate:.1f} s, and what its "
-                "header promises after that is missing."
+                "header promises after that is missing or damaged."
             )
+        if stop == math.inf:
+            self._frames = count
 
 
 def _decode(view):
@@ -172,8 +183,20 @@ def _decoder():
         def seekable(self):
             return False
 
-        def read(self, *how):
-            block = super().read(*how)
+        damage = None  # the error that ended reading
+
+        def read(self, frames, dtype, always_2d):
+            """As soundfile's, but what lies before damage is given."""
+            out = np.zeros((frames, self.channels), dtype)
+            if out.dtype.kind == "f":
+                out.fill(np.nan)  # stays where nothing is decoded
+            try:
+                block = super().read(frames, out=out)
+            except soundfile.LibsndfileError as error:
+                if out.dtype.kind != "f":
+                    raise
+                self.damage = error
+                block = out[: np.append(np.isnan(out[:, 0]), True).argmax()]
             if self.name.error:  # of the disk; `name` is what was opened, a `View`
                 raise self.name.error
             return block

@@ -48,11 +48,19 @@ def options(parser):
 
 def run(options):
     """Score what is asked for, print and write it; returns the exit status."""
+    from tqdm import tqdm
+
+    from ..audio import notes_to
     from ..scores.evaluation import table
     from ..scores.many import score_all
 
+    def told(words):
+        with tqdm.external_write_mode():
+            complain("evaluate", words)
+
     tasks = _tasks(options)
-    results, problems = score_all(tasks, options.jobs)
+    with notes_to(told):
+        results, problems = score_all(tasks, options.jobs)
     for words in problems:
         complain("evaluate", words)
     for task, rows in zip(tasks, results, strict=True):

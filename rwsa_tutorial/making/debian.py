@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import audio
 from ..corpora.paper.fetching import printable
 from ..rates import SAMPLE_RATE
 
@@ -64,10 +65,8 @@ def decode(path: Path) -> tuple[np.ndarray, int]:
     if path.suffix == ".g722":
         wave, rate = _decode_g722(path)
     else:
-        import soundfile
-
-        wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
-        wave = wave.mean(axis=1)
+        with audio.open_to_read(path) as file:
+            wave, rate = file.read(always_2d=True).mean(axis=1), file.samplerate
     if rate != SAMPLE_RATE:
         wave = soxr.resample(wave, rate, SAMPLE_RATE)
     return wave - wave.mean() if len(wave) else wave, rate

@@ -155,7 +155,7 @@ def run_under(path, arithmetic, after_cell=None):
     for cell in notebook.cells:
         if cell.cell_type == "code" and CHECKED in cell.source:
             cell.source = finer(cell.source)
-    prepare = f"__import__('rwsa_tutorial.making.digits').digits.nudge({part})" if part else ""
+    prepare = f"from rwsa_tutorial.making import digits\ndigits.nudge({part})" if part else ""
     notebook.cells.insert(0, nbformat.v4.new_code_cell(prepare))
     options = {"allow_errors": True}
     if after_cell:

@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from .. import processes
+from .. import audio, processes
 from . import digests
 from .evaluation import SIGNALS, evaluate, read_csv, write_csv
 from .metrics import METRICS, PESQ_MISSING, pesq_is_installed
@@ -200,7 +200,9 @@ def _in_processes(tasks, todo, jobs):
             for n, (i, p) in left.items()
         }
         for future in as_completed(futures):
-            done = future.result()
+            *done, notes = future.result()
+            for words in notes:
+                audio.note(words)
             yield *left.pop(futures[future]), *done
     except BrokenProcessPool:
         at = ", ".join(pair.name for _, pair in list(left.values())[:jobs])
@@ -219,7 +221,10 @@ def _begin(models, threads):
 
 
 def _in_worker(i, network, pair, metrics):
-    return _score(_models[i], network, pair, metrics)
+    """(rows, problems, notes): what is known of the recordings is to be said where others read."""
+    notes = []
+    with audio.notes_to(notes.append):
+        return *_score(_models[i], network, pair, metrics), notes
 
 
 def _score(model, network, pair, metrics):
