@@ -35,7 +35,8 @@ def test_without_the_checker_a_shape_is_a_word():
     code = (
         "import sys\nsys.modules.update(dict.fromkeys(['jaxtyping', 'beartype']))\n"
         "import torch, rwsa_tutorial as rt\nfrom rwsa_tutorial.layers.mamba import BiMamba\n"
-        "print(BiMamba.forward.__annotations__['x'].__name__)\nprint(rt.analyse(torch.ones(1, 9))[0].shape)"
+        "print(BiMamba.forward.__annotations__['x'].__name__)\n"
+        "print(rt.analyse(torch.ones(1, 9))[0].shape)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "Tensor\ntorch.Size([1, 256, 1])\n", done.stderr
