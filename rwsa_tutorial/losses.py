@@ -6,6 +6,8 @@ The recipe of RWSA-MambaUNet (arXiv 2510.01958) is that of MP-SENet (arXiv 2305.
 the network works: |S|^0.3 and |S|^0.3 exp(i phase).
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -133,6 +135,8 @@ def enhancement_losses(
     }
 
 
-def total(terms: dict[str, Tensor], weights: dict[str, float] = WEIGHTS) -> Tensor:
+def total(
+    terms: Mapping[str, Tensor | float], weights: Mapping[str, float] = WEIGHTS
+) -> Tensor | float:
     """The weighted sum of the terms; what has no weight is left out, infinite or not."""
     return sum(weights[name] * value for name, value in terms.items() if weights[name])
