@@ -10,7 +10,9 @@ import os
 import platform
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 PYTHON_NEEDED = (3, 11)
 TORCH_NEEDED = (2, 8)
@@ -26,7 +28,7 @@ OPTIONAL = {
 }
 
 
-def check(name, got, expected, tolerance=1e-5):
+def check(name: str, got: object, expected: object, tolerance: float = 1e-5) -> None:
     """Compare a result with what it should be, and say so in one line.
 
     Arrays, tensors and numbers must have the same shape, hold no NaN where none is expected, and
@@ -69,7 +71,7 @@ def check(name, got, expected, tolerance=1e-5):
     print(f"✓ {name}: " + (f"no difference above {_plain(tolerance)}" if tolerance else "equal"))
 
 
-def check_shape(x, shape, name="shape"):
+def check_shape(x: object, shape: Sequence[int | str], name: str = "shape") -> None:
     """Compare the shape of a tensor or array with the one wanted, and say so in one line.
 
     Args:
@@ -135,7 +137,7 @@ class Finding:
     words: str
 
 
-def environment(folder=".", quiet=False):
+def environment(folder: str | Path = ".", quiet: bool = False) -> list[str]:
     """Look at this machine and say in plain words whether the course can run on it.
 
     Args:
@@ -170,7 +172,7 @@ def _marks(encoding):
     return MARKS
 
 
-def survey(folder="."):
+def survey(folder: str | Path = ".") -> list[Finding]:
     """All findings about this machine, in reading order: list of `Finding`."""
     findings = [_python(), *_packages()]
     if importlib.util.find_spec("torch") and importlib.util.find_spec("numpy"):

@@ -7,6 +7,7 @@ import argparse
 import os
 import signal
 import sys
+from collections.abc import Sequence
 
 from .commands import bench, check, data, enhance, evaluate, sweep, train
 from .commands.common import Parser, complain
@@ -22,7 +23,7 @@ COMMANDS = {
 }
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status. `argv` is a list of words, by default the shell's.
 
     Raises SystemExit (status 0 or 2) for --help and for unknown options, as argparse does.
@@ -67,7 +68,7 @@ def _end_on_sigterm():
         return None
 
 
-def parser():
+def parser() -> Parser:
     """The parser of all commands; what it gives has `run`, the function that does it."""
     whole = Parser(
         prog="rwsa",

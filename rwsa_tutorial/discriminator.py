@@ -25,7 +25,7 @@ class MetricDiscriminator(nn.Module):
     whatever the length.
     """
 
-    def __init__(self, widths=(2, 16, 32, 64, 128), dropout=0.3):
+    def __init__(self, widths: Sequence[int] = (2, 16, 32, 64, 128), dropout: float = 0.3):
         super().__init__()
         layers = []
         for before, after in pairwise(widths):

@@ -11,10 +11,13 @@ their means and variances, and the level, are those of the silence, and speech s
 """
 
 import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
+from torch import nn
 from tqdm.auto import tqdm
 
 from . import audio
@@ -29,15 +32,15 @@ SHORTEST_PAUSE = 33  # steps, 0.5 s; a shorter one is ordinary speech, and does 
 
 
 def enhance(
-    wave,
-    sample_rate,
-    model,
+    wave: ArrayLike,
+    sample_rate: int,
+    model: nn.Module,
     *,
-    amount=1.0,
-    segment_seconds=SEGMENT_SECONDS,
-    overlap_seconds=OVERLAP_SECONDS,
-    progress=True,
-):
+    amount: float = 1.0,
+    segment_seconds: float = SEGMENT_SECONDS,
+    overlap_seconds: float = OVERLAP_SECONDS,
+    progress: bool = True,
+) -> np.ndarray:
     """Enhance a recording held in memory.
 
     Channels are enhanced one by one. Silence stays exactly silent. A pause of half a second or
@@ -84,7 +87,9 @@ def enhance(
     return out.reshape(wave.shape)
 
 
-def enhance_file(source, target, model, **settings):
+def enhance_file(
+    source: str | Path, target: str | Path, model: nn.Module, **settings: object
+) -> int:
     """Enhance a recording on disk into another file, without holding it in memory.
 
     Args:
@@ -118,16 +123,16 @@ def enhance_file(source, target, model, **settings):
 
 
 def enhance_stream(
-    open_blocks,
-    sample_rate,
-    channels,
-    model,
+    open_blocks: Callable[[], Iterable[np.ndarray]],
+    sample_rate: int,
+    channels: int,
+    model: nn.Module,
     *,
-    amount=1.0,
-    segment_seconds=SEGMENT_SECONDS,
-    overlap_seconds=OVERLAP_SECONDS,
-    progress=True,
-):
+    amount: float = 1.0,
+    segment_seconds: float = SEGMENT_SECONDS,
+    overlap_seconds: float = OVERLAP_SECONDS,
+    progress: bool = True,
+) -> Iterator[np.ndarray]:
     """`enhance` for a recording that can be read twice, block by block.
 
     Args:
@@ -184,7 +189,7 @@ def enhance_stream(
             model.train()
 
 
-def find_stretches(energy, n):
+def find_stretches(energy: np.ndarray, n: int) -> tuple[float, list[tuple[int, int]]]:
     """Where a channel is to be cut: at the beginnings and ends of its pauses.
 
     Args:
@@ -214,7 +219,7 @@ def _runs(mask):
     return edges.reshape(-1, 2)
 
 
-def plan_segments(n, segment, overlap):
+def plan_segments(n: int, segment: int, overlap: int) -> list[tuple[int, int]]:
     """Cut n samples into nearly equal pieces of at most `segment`, neighbours sharing `overlap`.
 
     Args:

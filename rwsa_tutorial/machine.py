@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 
-def describe(threads=None):
+def describe(threads: int | None = None) -> str:
     """This machine in one line: processor, memory, GPU, system, versions, CPU threads in use."""
     try:
         import psutil
@@ -59,7 +59,7 @@ def _process_memory():
     return info.rss, unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def reset_peak(device):
+def reset_peak(device: str | torch.device) -> int:
     """Begin a new peak, where the system can; returns the bytes that are held now."""
     if torch.device(device).type == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -69,14 +69,14 @@ def reset_peak(device):
     return _process_memory()[0]
 
 
-def peak(device):
+def peak(device: str | torch.device) -> int:
     """The most bytes held: on a GPU by torch's tensors, on the CPU by this process."""
     if torch.device(device).type == "cuda":
         return torch.cuda.max_memory_allocated()
     return _process_memory()[1]
 
 
-def free_memory(device):
+def free_memory(device: str | torch.device) -> int | None:
     """Bytes that can still be had, or None where it cannot be told."""
     if torch.device(device).type == "cuda":
         return torch.cuda.mem_get_info()[0]
@@ -87,18 +87,18 @@ def free_memory(device):
     return psutil.virtual_memory().available
 
 
-def wait_for(device):
+def wait_for(device: str | torch.device) -> None:
     """Return when all work of a device is done; a GPU works on while Python goes ahead."""
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize()
 
 
-def size(count):
+def size(count: float) -> str:
     """Bytes in words: 52 MB, 1.16 GB."""
     return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
-def duration(seconds):
+def duration(seconds: float) -> str:
     """Seconds in words: 1.14 s, 26.3 ms, 41 µs."""
     for unit, factor in (("s", 1), ("ms", 1e3)):
         if seconds * factor >= 1:

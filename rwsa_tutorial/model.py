@@ -84,7 +84,7 @@ def weight_set(sharing: str, path: str, level: int, block: int, axis: str) -> tu
 class Stage(nn.Module):
     """y = x + blocks(patch_embedding(x))."""
 
-    def __init__(self, width, blocks):
+    def __init__(self, width: int, blocks: int):
         super().__init__()
         self.patch_embedding = PatchEmbedding(width)
         self.blocks = nn.Sequential(*blocks)
@@ -96,7 +96,7 @@ class Stage(nn.Module):
 class RWSAMambaUNet(nn.Module):
     """The whole network: noisy magnitude and phase in, enhanced ones out."""
 
-    def __init__(self, config):
+    def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
         widths = [config.channels * (level + 1) for level in range(config.levels)]
@@ -200,7 +200,7 @@ class RWSAMambaUNet(nn.Module):
         return mag, phase, torch.stack([mag * phase.cos(), mag * phase.sin()], dim=-1)
 
 
-def build_model(variant: str | ModelConfig = "xs", **options) -> RWSAMambaUNet:
+def build_model(variant: str | ModelConfig = "xs", **options: object) -> RWSAMambaUNet:
     """A network with fresh weights: a name of VARIANTS, or a ModelConfig, and options over it.
 
     options: any field of ModelConfig, e.g. ``build_model("xs", sharing="block")``.

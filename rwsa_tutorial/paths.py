@@ -3,10 +3,11 @@
 import contextlib
 import os
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 
-def data_path(*parts, must_exist=True):
+def data_path(*parts: str, must_exist: bool = True) -> Path:
     """Path of a shipped file, e.g. ``data_path("weights", "nano.safetensors")``.
 
     It lies in ``data/`` of the checkout, or in the folder that RWSA_DATA names.
@@ -24,14 +25,14 @@ def data_path(*parts, must_exist=True):
     return path
 
 
-def short_name(text):
+def short_name(text: str | Path) -> str:
     """What a corpus or a model is called in a table: the last name of a path, no extension."""
     path = Path(text)
     return path.stem if path.suffix in (".csv", ".safetensors") else path.resolve().name
 
 
 @contextlib.contextmanager
-def whole_file(path):
+def whole_file(path: str | Path) -> Iterator[Path]:
     """A path beside `path` to write to; renamed to `path` at the end, removed on any error.
 
     What was there before stays until the new file is whole and on the disk: a disk that fills up,
@@ -51,7 +52,7 @@ def whole_file(path):
         part.unlink(missing_ok=True)
 
 
-def write_whole(path, content):
+def write_whole(path: str | Path, content: bytes) -> None:
     """Write a file (bytes) by `whole_file`."""
     with whole_file(path) as part:
         part.write_bytes(content)

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
@@ -14,7 +15,9 @@ ENDED = (
 )
 
 
-def pool(workers, what, begin=None, arguments=()):
+def pool(
+    workers: int, what: str, begin: Callable | None = None, arguments: tuple = ()
+) -> ProcessPoolExecutor:
     """A ProcessPoolExecutor whose processes end with this one, even by a kill.
 
     They are started anew, never forked, since a fork of a process that has used OpenMP may hang.
@@ -31,7 +34,9 @@ def pool(workers, what, begin=None, arguments=()):
         return ProcessPoolExecutor(workers, context, _begin, (begin, arguments))
 
 
-def in_fresh_process(function, *arguments, preload=()):
+def in_fresh_process(
+    function: Callable[..., dict], *arguments: object, preload: Sequence[str] = ()
+) -> dict:
     """The dict that a module's function returns in a new process, with as many threads as here.
 
     Where it fails: {"not_measured": the reason in words}. preload: modules that it finds loaded,
@@ -57,7 +62,7 @@ def in_fresh_process(function, *arguments, preload=()):
 
 
 @contextlib.contextmanager
-def shared_memory(what):
+def shared_memory(what: str) -> Iterator[None]:
     """ValueError in words where the system has none; what: "processes that score cannot start"."""
     try:
         yield
@@ -70,7 +75,7 @@ def shared_memory(what):
 
 
 @contextlib.contextmanager
-def told(what):
+def told(what: str) -> Iterator[None]:
     """ValueError in words where a process of a pool ends; what: "a process that scores"."""
     try:
         yield
@@ -78,13 +83,13 @@ def told(what):
         raise ValueError(f"{what} {ENDED}.") from None
 
 
-def reason(error):
+def reason(error: BaseException) -> str:
     """An exception in words, in one line; ours are in words already."""
     words = " ".join(str(error).split()).rstrip(".")
     return words if isinstance(error, ValueError) else f"{type(error).__name__}: {words}"
 
 
-def end_with_parent():
+def end_with_parent() -> None:
     """In a process that was started by another: end as soon as that one has, even by a kill."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
     threading.Thread(target=_wait_for_the_end, daemon=True).start()

@@ -8,6 +8,8 @@ more. Numbers stay as they are.
 
 import csv
 import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from .paths import whole_file
 
@@ -16,7 +18,7 @@ FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 AS = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
 
 
-def write(path, columns, rows):
+def write(path: str | Path, columns: Sequence[str], rows: Iterable[Mapping]) -> None:
     """Write rows (dicts) as CSV, a line a row; None and what a row lacks are empty cells.
 
     The file appears whole or not at all, and replaces an existing one.
@@ -27,7 +29,7 @@ def write(path, columns, rows):
         writer.writerows({name: guarded(value) for name, value in row.items()} for row in rows)
 
 
-def read(path):
+def read(path: str | Path) -> list[dict[str, str]]:
     """The rows that `write` wrote: dicts of text, "" for an empty cell.
 
     Raises ValueError, with the file's name, for what is no such table.
@@ -43,17 +45,17 @@ def read(path):
     return [{name: plain(text) for name, text in row.items()} for row in rows]
 
 
-def guarded(value):
+def guarded(value: object) -> object:
     """The cell for a value; `plain` undoes it."""
     return "'" + value if isinstance(value, str) and FORMULA.match(value) else value
 
 
-def plain(text):
+def plain(text: str) -> str:
     """The text that `guarded` was given."""
     return text[1:] if text[:1] == "'" and FORMULA.match(text) else text
 
 
-def aligned(lines, left=1):
+def aligned(lines: Iterable[Sequence[str]], left: int = 1) -> str:
     """Rows of cells as text in columns, the first `left` flush left, the others flush right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     texts = (
@@ -66,7 +68,7 @@ def aligned(lines, left=1):
     return "\n".join(text.rstrip() for text in texts)
 
 
-def markdown(lines):
+def markdown(lines: Iterable[Sequence[str]]) -> str:
     """Rows of cells, the first of them the heads, as a table of Markdown that is text too."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     texts = [

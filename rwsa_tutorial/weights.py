@@ -3,14 +3,16 @@
 import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors import torch as safetensors
+from torch import Tensor
 
-from .model import ModelConfig, build_model
+from .model import ModelConfig, RWSAMambaUNet, build_model
 from .paths import data_path, write_whole
 
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -130,7 +132,9 @@ def _fill(model, tensors, origin):
     return model
 
 
-def load_official(model, state_dict):
+def load_official(
+    model: RWSAMambaUNet, state_dict: Mapping[str, Tensor] | str | Path
+) -> RWSAMambaUNet:
     """Fill a model from the authors' parameter names, with or without their duplicate aliases.
 
     state_dict: name -> tensor (what ``torch.load(...)["generator"]`` holds), or the path of a
@@ -159,7 +163,7 @@ def load_official(model, state_dict):
     return _fill(model, tensors, origin)
 
 
-def read_tensors(path):
+def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """(name -> tensor, metadata) of a .safetensors or a torch file, which is read as data only.
 
     Raises FileNotFoundError, or ValueError when the file holds something else.
@@ -187,7 +191,7 @@ def read_tensors(path):
     return tensors, {}
 
 
-def weights_file(model, **metadata):
+def weights_file(model: RWSAMambaUNet, **metadata: object) -> bytes:
     """The content of a weights file (bytes): the same for the same weights and words.
 
     A shared tensor is stored once. metadata: further words to keep with it.
@@ -204,7 +208,7 @@ def weights_file(model, **metadata):
     return len(text).to_bytes(8, "little") + text + content[end:]
 
 
-def save_weights(model, path, **metadata):
+def save_weights(model: RWSAMambaUNet, path: str | Path, **metadata: object) -> None:
     """Write a model's weights and configuration as .safetensors, whole or not at all.
 
     Raises OSError when the file cannot be written. See `weights_file`.
@@ -214,7 +218,7 @@ def save_weights(model, path, **metadata):
     write_whole(path, weights_file(model, **metadata))
 
 
-def load_weights(path):
+def load_weights(path: str | Path) -> RWSAMambaUNet:
     """The network of a file written by :func:`save_weights`, in eval mode.
 
     Raises FileNotFoundError, or ValueError when the file does not hold such a network.
@@ -257,12 +261,12 @@ def _check_size(config, tensors):
             )
 
 
-def shipped():
+def shipped() -> list[str]:
     """The names of the shipped weights, sorted."""
     return sorted(p.stem for p in data_path("weights").glob("[!.]*.safetensors"))
 
 
-def load_pretrained(name="nano"):
+def load_pretrained(name: str = "nano") -> RWSAMambaUNet:
     """A network with the shipped weights ``data/weights/<name>.safetensors``, in eval mode.
 
     Raises FileNotFoundError that lists what is shipped when there are none of that name.
@@ -274,7 +278,7 @@ def load_pretrained(name="nano"):
     return load_weights(data_path("weights", f"{name}.safetensors"))
 
 
-def find_weights(name):
+def find_weights(name: str | Path) -> RWSAMambaUNet:
     """The network in a weights file, or the shipped one of that name, in eval mode.
 
     Raises as `load_weights` and `load_pretrained` do.

@@ -12,10 +12,17 @@ import html
 import io
 import math
 import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ipywidgets as widgets
 import numpy as np
 from IPython.display import HTML, Image, display
+from numpy.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
@@ -87,7 +94,7 @@ class _Leader(widgets.VBox):
 class Panel(_Leader):
     """Sliders, a line that says "working ..." meanwhile, and what their function shows."""
 
-    def __init__(self, function, controls):
+    def __init__(self, function: Callable, controls: Sequence):
         self._status = widgets.Label("")
         # Pictures as values, not an Output widget: nothing flickers or piles up, and programs that
         # run notebooks unattended need not answer the kernel while they wait for it.
@@ -97,18 +104,18 @@ class Panel(_Leader):
         for control in controls.values():
             control.observe(self._moved, names="value")
 
-    def say(self, words):
+    def say(self, words: str) -> None:
         """Write something between sliders and picture."""
         self._status.value = words
 
-    def draw(self):
+    def draw(self) -> None:
         """Show what the function returns for where the sliders stand; raises what it raises."""
         self.say("working ...")
         values = {name: control.value for name, control in self._controls.items()}
         self._shown.children = _draw(self._function, values)
         self.say("")
 
-    def redraw(self):
+    def redraw(self) -> None:
         """`draw`, but an error is shown instead of raised."""
         try:
             self.draw()
@@ -120,7 +127,7 @@ class Panel(_Leader):
         self._tell()
 
 
-def slider(function, **sliders):
+def slider(function: Callable, **sliders: object) -> Panel:
     """Sliders over a plotting function.
 
     ``function`` takes the sliders' names as keyword arguments and returns a figure, ``(fig, ax)``,
@@ -136,7 +143,7 @@ def slider(function, **sliders):
     return panel
 
 
-def follow(leaders, panels, rest_seconds=0.3):
+def follow(leaders: Sequence, panels: Sequence[Panel], rest_seconds: float = 0.3) -> None:
     """When a slider of one of the leaders has been moved, draw these panels anew, one by one.
 
     leaders: what `slider` or `upload` returned. panels: what `slider` returned. The panels say
@@ -194,7 +201,9 @@ def _draw(function, values):
             plt.close(number)
 
 
-def upload(callback, accept: str = ".wav,.flac,.ogg,.mp3,audio/*"):
+def upload(
+    callback: Callable[[str, bytes], object], accept: str = ".wav,.flac,.ogg,.mp3,audio/*"
+) -> widgets.Widget:
     """A button for a file of the reader's own; calls ``callback(name, content)``, content in bytes.
 
     What the callback prints or displays appears below the button; a ValueError, OSError or
@@ -219,7 +228,7 @@ def upload(callback, accept: str = ".wav,.flac,.ogg,.mp3,audio/*"):
     return box
 
 
-def mp3(wave, sample_rate: int) -> bytes:
+def mp3(wave: ArrayLike, sample_rate: int) -> bytes:
     """A mono waveform (n,) as an MP3 file in memory: about 4 kB a second at 16 kHz.
 
     Scaled down only where it would clip, so that levels can be compared.
@@ -244,12 +253,12 @@ def mp3(wave, sample_rate: int) -> bytes:
     return buffer.getvalue()
 
 
-def player(wave, sample_rate: int, label: str = ""):
+def player(wave: ArrayLike, sample_rate: int, label: str = "") -> HTML:
     """An audio player with a label for a mono waveform (n,), stored small (MP3 plays anywhere)."""
     return players({label: wave}, sample_rate)
 
 
-def players(waves: dict, sample_rate: int):
+def players(waves: dict, sample_rate: int) -> HTML:
     """Players one below the other, ``{label: waveform (n,)}``, as one HTML output."""
     rows = []
     for label, wave in waves.items():
@@ -276,7 +285,7 @@ class Live:
         """Whether a figure would be shown; drawing it takes time, too."""
         return time.monotonic() - self._shown >= self._seconds
 
-    def __call__(self, figure, now: bool = False):
+    def __call__(self, figure: Figure, now: bool = False) -> None:
         import matplotlib.pyplot as plt
 
         if now or self.due():
@@ -291,7 +300,7 @@ class Live:
         plt.close(figure)
 
 
-def live_training(run, seconds: float = 5.0):
+def live_training(run: str | Path, seconds: float = 5.0) -> Callable:
     """A callback for `training.train`: how the run in this folder is doing, as a live figure.
 
     Above, the terms of the loss and the validation scores; below, one validation recording: noisy,

@@ -39,7 +39,13 @@ from rwsa_tutorial.training import (
     trainer,
     validation,
 )
-from rwsa_tutorial.training.data import check_data, corpus_of, examples, validation_pairs
+from rwsa_tutorial.training.data import (
+    batches_of,
+    check_data,
+    corpus_of,
+    examples,
+    validation_pairs,
+)
 from rwsa_tutorial.training.scorer import Scorer
 
 RATE = 16_000
@@ -299,11 +305,11 @@ def test_damage_inside_a_training_file_is_named_when_it_comes_up(
 
 def test_processes_share_the_examples_of_a_doubled_batch():
     half, whole = Config(**SMALL | {"accumulate": 3}), Config(**SMALL | {"batch": 2})
-    shares = [trainer.batches_of(half, 2, 2, rank) for rank in (0, 1)]
+    shares = [batches_of(half, 2, 2, rank) for rank in (0, 1)]
     together = sorted(i for share in shares for batch in share for i in batch)
     assert together == list(range(12, 24))  # of steps 2 and 3, six examples each
-    alone = trainer.batches_of(whole, 0, 1, 0)
-    both = [trainer.batches_of(Config(**SMALL), 0, 2, rank) for rank in (0, 1)]
+    alone = batches_of(whole, 0, 1, 0)
+    both = [batches_of(Config(**SMALL), 0, 2, rank) for rank in (0, 1)]
     assert [list(b) for b in alone] == [[*a, *b] for a, b in zip(*both, strict=True)]
 
 
@@ -486,7 +492,7 @@ def test_where_pesq_is_missing_the_si_sdr_decides(pairs, tmp_path, monkeypatch, 
     monkeypatch.setattr(validation, "si_sdr", lambda *_: next(scores))
     monkeypatch.setattr(trainer.Scorer, "submit", lambda *_: None)
     monkeypatch.setattr(trainer.Scorer, "results", lambda self, futures: futures)
-    monkeypatch.setattr(trainer, "find_spec", lambda name: None)
+    monkeypatch.setattr(validation, "pesq_is_installed", lambda: False)
     config = Config(**SMALL | {"data": pairs, "steps": 3, "valid_every": 1})
     train(config, tmp_path / "run", progress=True)
     rows = RunFolder(tmp_path / "run").rows("validation.jsonl")

@@ -10,6 +10,7 @@ import re
 import struct
 import zlib
 from dataclasses import dataclass
+from typing import BinaryIO
 
 UNKNOWN_32 = 0xFFFFFFFF  # libsndfile takes this for "to the end of the file"
 UNKNOWN_31 = range(0x7FFFEF00, 0x80000000)
@@ -38,7 +39,7 @@ class Held:
     gaps: bool = False
 
     @classmethod
-    def one(cls, view, cut=False, rest=0):
+    def one(cls, view: "View", cut: bool = False, rest: int = 0) -> "Held":
         return cls([view], cut, view, rest=rest)
 
 
@@ -50,18 +51,18 @@ class View:
 
     error = None
 
-    def __init__(self, file, start, stop, head=b""):
+    def __init__(self, file: BinaryIO, start: int, stop: int, head: bytes = b""):
         self._file, self._start, self._head, self._at = file, start, head, 0
         self._size = len(head) + stop - start
 
-    def seek(self, offset, whence=os.SEEK_SET):
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         self._at = max(0, offset + {0: 0, 1: self._at, 2: self._size}[whence])
         return self._at
 
-    def tell(self):
+    def tell(self) -> int:
         return self._at
 
-    def read(self, count=-1):
+    def read(self, count: int = -1) -> bytes:
         left = max(0, self._size - self._at)
         count = left if count < 0 else min(count, left)
         data = self._head[self._at : self._at + count]
@@ -75,7 +76,7 @@ class View:
         return data
 
 
-def held(file):
+def held(file: BinaryIO) -> Held:
     """What a seekable binary file holds: `Held`. Of an unknown kind: one view of all of it."""
     size = file.seek(0, os.SEEK_END)
     if not size:

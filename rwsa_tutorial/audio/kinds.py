@@ -12,7 +12,7 @@ EXTENSIONS = (  # can be read
 UNREADABLE = (".m4a", ".aac", ".wma", ".mp4", ".webm", ".amr", ".ape")  # sound all the same
 
 
-def kept_subtype(file_type, subtype, target):
+def kept_subtype(file_type: str, subtype: str, target: str | Path) -> str | None:
     """The sample format of a `Recording` if `target` can sensibly hold it, else None (the default).
 
     Args:
@@ -32,7 +32,7 @@ def kept_subtype(file_type, subtype, target):
     return subtype if fits and not alien and (plain or same_type) else None
 
 
-def check_extension(path):
+def check_extension(path: str | Path) -> None:
     """Raise ValueError, in words, unless the name ends in .wav, .flac, .ogg or .mp3."""
     if Path(path).suffix.lower() not in WRITABLE:
         raise ValueError(
@@ -40,7 +40,7 @@ def check_extension(path):
         )
 
 
-def how_to_convert(path):
+def how_to_convert(path: Path) -> str:
     """A sentence for a file of one of the `UNREADABLE` kinds."""
     path = Path(path)
     return (

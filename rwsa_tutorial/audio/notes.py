@@ -2,19 +2,20 @@
 
 import contextlib
 import warnings
+from collections.abc import Callable, Iterator
 
 
 class RecordingWarning(UserWarning):
     """What a person should know about a recording that has been read or written all the same."""
 
 
-def note(words):
+def note(words: str) -> None:
     """Say it as a `RecordingWarning`; a notebook shows each once."""
     warnings.warn(words, RecordingWarning, stacklevel=2)
 
 
 @contextlib.contextmanager
-def notes_to(say):
+def notes_to(say: Callable[[str], None]) -> Iterator[None]:
     """Within the block, each note is given to `say`, once, and not shown as a warning."""
     said = set()
     with warnings.catch_warnings():

@@ -4,7 +4,9 @@ import contextlib
 import functools
 import io
 import math
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -13,7 +15,7 @@ from .notes import note
 from .waves import BLOCK, as_wave, blocks_of, check_finite
 
 
-def read(path):
+def read(path: str | Path | bytes) -> tuple[np.ndarray, int]:
     """Read a recording: WAV, FLAC, OGG, MP3, and whatever else libsndfile knows.
 
     Args:
@@ -31,7 +33,7 @@ def read(path):
 
 
 @contextlib.contextmanager
-def open_to_read(path):
+def open_to_read(path: str | Path | bytes) -> "Iterator[Recording]":
     """A `Recording` of a path, or of a file's whole content as bytes; errors as of `read`."""
     import soundfile
 
@@ -70,7 +72,7 @@ class Recording:
         artist, album, date, genre ... as far as the file has them.
     """
 
-    def __init__(self, source, name):
+    def __init__(self, source: str | Path | BinaryIO, name: str):
         self.name, self._held, self._at = name, held(source), 0
         if not self._held.links:
             raise ValueError(f"{name} is empty: there is no sound in it.")
@@ -83,17 +85,17 @@ class Recording:
             self._held.cut |= self.format == "VOC" and "truncated file" in file.extra_info
 
     @property
-    def frames(self):
+    def frames(self) -> int:
         """Samples of each channel; counted, by reading all, where no header can be trusted."""
         if self._frames is None:
             self._frames = sum(map(len, self._decoded("float32")))
         return self._frames
 
-    def seek(self, frame):
+    def seek(self, frame: int) -> None:
         """Let the next `read` begin at this sample of each channel."""
         self._at = frame
 
-    def read(self, frames=-1, dtype="float32", always_2d=False):
+    def read(self, frames: int = -1, dtype: str = "float32", always_2d: bool = False) -> np.ndarray:
         """Up to so many samples of each channel, or all: (n,) for mono, else (n, channels)."""
         # up to the stated end is up to the real one, so that a wrong header is noticed
         to_end = frames < 0 or self._at + frames >= self.frames
@@ -104,7 +106,7 @@ class Recording:
         self._at += len(wave)
         return wave if always_2d or self.channels > 1 else wave[:, 0]
 
-    def blocks(self, size=BLOCK, dtype="float32"):
+    def blocks(self, size: int = BLOCK, dtype: str = "float32") -> Iterator[np.ndarray]:
         """All samples from the first on, as (m, channels), m up to `size`; ValueError for NaN."""
         for block in self._decoded(dtype):
             check_finite(block, self.name)

@@ -1,11 +1,14 @@
 """Other sample rates, in one piece or block by block."""
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .waves import BLOCK, as_wave, blocks_of, check_rate, to_float
 
 
-def resample(wave, from_rate, to_rate):
+def resample(wave: ArrayLike, from_rate: int, to_rate: int) -> np.ndarray:
     """Change the sample rate, by soxr at high quality.
 
     Args:
@@ -21,7 +24,13 @@ def resample(wave, from_rate, to_rate):
     return np.concatenate(parts).reshape((-1,) + wave.shape[1:])
 
 
-def resample_blocks(blocks, from_rate, to_rate, channels, length=None):
+def resample_blocks(
+    blocks: Iterable[np.ndarray],
+    from_rate: int,
+    to_rate: int,
+    channels: int,
+    length: int | None = None,
+) -> Iterator[np.ndarray]:
     """Resample a stream of blocks, in memory that does not grow with its length.
 
     Args:

@@ -1,15 +1,17 @@
 """Any array as a checked wave, its number format, its level."""
 
 import operator
+from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 BLOCK = 1 << 16  # samples a channel, the unit in which long recordings are worked through
 MOST_CHANNELS = 64
 INTEGER_TYPES = ("uint8", "int16", "int32")
 
 
-def as_wave(wave, name="wave"):
+def as_wave(wave: ArrayLike, name: str = "wave") -> np.ndarray:
     """Any array-like as a checked NumPy wave of its own type, not copied if it can be helped.
 
     Args:
@@ -51,14 +53,14 @@ def as_wave(wave, name="wave"):
     return wave
 
 
-def check_finite(block, name="wave"):
+def check_finite(block: np.ndarray, name: str = "wave") -> None:
     """Raise ValueError, in words, if a float array holds NaN or infinity."""
     if block.dtype.kind == "f" and not np.isfinite(block).all():
         what = "NaN (not a number)" if np.isnan(block).any() else "infinity"
         raise ValueError(f"{name} holds {what}: it cannot be played, scored or enhanced.")
 
 
-def check_rate(sample_rate, name="sample_rate"):
+def check_rate(sample_rate: int, name: str = "sample_rate") -> int:
     """The sample rate as an int, in Hz; ValueError, in words, if it is not a positive one."""
     try:
         rate = operator.index(sample_rate)
@@ -74,12 +76,12 @@ def check_rate(sample_rate, name="sample_rate"):
     return rate
 
 
-def blocks_of(wave, size=BLOCK):
+def blocks_of(wave: np.ndarray, size: int = BLOCK) -> Iterator[np.ndarray]:
     """The wave in consecutive pieces of up to `size` samples, as views."""
     return (wave[start : start + size] for start in range(0, len(wave), size))
 
 
-def to_float(wave):
+def to_float(wave: np.ndarray) -> np.ndarray:
     """Integers (uint8, int16, int32) to float32 in [-1, 1); floats keep their values.
 
     uint8 is the offset form of 8-bit WAV: 128 is silence. Floats come back in the processor's own
@@ -97,7 +99,7 @@ def to_float(wave):
     return ((wave - offset) / full_scale).astype(np.float32)
 
 
-def from_float(wave, dtype):
+def from_float(wave: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
     """Floats with full scale 1 to `dtype`; integers are rounded and clipped."""
     dtype = np.dtype(dtype)
     if dtype.kind == "f":
@@ -111,7 +113,7 @@ def from_float(wave, dtype):
     return np.clip(values, np.iinfo(dtype).min, np.iinfo(dtype).max).astype(dtype)
 
 
-def level_gain(energy, n):
+def level_gain(energy: ArrayLike, n: int) -> np.ndarray:
     """Gain that brings a wave to mean square 1: sqrt(n / sum(x^2)), the network's input level.
 
     Args:

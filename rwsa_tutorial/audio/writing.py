@@ -1,9 +1,11 @@
 """Recordings written whole or not at all."""
 
 import contextlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..paths import whole_file
 from .kinds import check_extension
@@ -14,7 +16,7 @@ LARGEST_WAV = 2**32 - 2**16  # bytes of sound, which leaves room for headers; mo
 VORBIS_RATE, VORBIS_CHANNELS = 200_000, 255  # at most; at more the encoder ends the process
 
 
-def write(path, wave, sample_rate, subtype=None):
+def write(path: str | Path, wave: ArrayLike, sample_rate: int, subtype: str | None = None) -> None:
     """Write a recording; the extension says how (.wav, .flac, .ogg, .mp3).
 
     The file appears whole or not at all: it is written beside its place and renamed. An existing
@@ -40,8 +42,16 @@ def write(path, wave, sample_rate, subtype=None):
 
 
 def write_blocks(
-    path, blocks, sample_rate, channels, subtype=None, *, frames=None, tags=None, rf64=False
-):
+    path: str | Path,
+    blocks: Iterable[np.ndarray],
+    sample_rate: int,
+    channels: int,
+    subtype: str | None = None,
+    *,
+    frames: int | None = None,
+    tags: Mapping | None = None,
+    rf64: bool = False,
+) -> None:
     """`write` for a stream of blocks (m, channels).
 
     Args:

@@ -4,12 +4,13 @@ import math
 import time
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .. import machine
 from ..layers.attention import SelfAttention
 from ..layers.mamba import MambaMixer
 from ..layers.patch_embedding import PatchEmbedding
+from ..model import RWSAMambaUNet
 
 # the boxes of the map of the network (`plotting.network_map`) -> the modules that they stand for
 PARTS = {
@@ -26,7 +27,7 @@ PARTS = {
 }
 
 
-def part_costs(model, mag, phase):
+def part_costs(model: RWSAMambaUNet, mag: Tensor, phase: Tensor) -> dict[str, dict]:
     """What each part of a network with three levels takes in one forward pass: part -> dict.
 
     mag, phase: (B, F, T), where the model is; on "meta", where nothing is computed, seconds and

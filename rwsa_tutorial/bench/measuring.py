@@ -1,6 +1,7 @@
 """All that `rwsa bench` measures, table by table."""
 
 import contextlib
+from collections.abc import Iterator, Sequence
 
 import torch
 from tqdm import tqdm
@@ -13,16 +14,16 @@ from .timing import PATIENCE
 
 
 def measure(
-    shape=(128, 64, 256, 16),
-    engines=None,
-    device=None,
-    threads=None,
-    rounds=5,
-    patience=PATIENCE,
-    only=None,
-    levels=None,
-    batches=(1,),
-):
+    shape: tuple[int, ...] = (128, 64, 256, 16),
+    engines: Sequence[str] | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    rounds: int = 5,
+    patience: float = PATIENCE,
+    only: str | None = None,
+    levels: str | None = None,
+    batches: Sequence[int] = (1,),
+) -> Iterator[list[dict]]:
     """All that `rwsa bench` measures, with bars: gives the rows of one table after the other.
 
     shape: B, D, L, N of the scan. engines: names; by default all for the scan and auto for the

@@ -1,5 +1,7 @@
 """Whole networks: enhancing ten seconds, and a step of training."""
 
+from collections.abc import Callable, Sequence
+
 import torch
 
 from .. import machine, processes
@@ -17,7 +19,13 @@ LOADED = (
 )
 
 
-def network_rows(engines=("auto",), rounds=5, device="cpu", patience=PATIENCE, tick=lambda: None):
+def network_rows(
+    engines: Sequence[str] = ("auto",),
+    rounds: int = 5,
+    device: str = "cpu",
+    patience: float = PATIENCE,
+    tick: Callable[[], object] = lambda: None,
+) -> list[dict]:
     """Enhancement of 10 s by nano and XS, and a training step of XS: a row (dict) for each.
 
     Each is measured in a process of its own, whose peak memory is given; weights are random. On a

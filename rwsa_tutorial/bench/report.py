@@ -1,5 +1,7 @@
 """What was measured, as tables to read, with notes, and as CSV."""
 
+from pathlib import Path
+
 from .. import machine, tables
 from .scans import LARGEST_ERROR, SHAPE, TRAINING_SAMPLES, WAYS
 
@@ -16,7 +18,7 @@ COLUMNS = (
 )
 
 
-def table(rows):
+def table(rows: list[dict]) -> str:
     """Rows of one table as text: what was measured, a Markdown table, notes."""
     return {"scan": _scan_table, "levels": _level_table, "network": _network_table}[
         rows[0]["table"]
@@ -78,7 +80,7 @@ def _network_table(rows):
     return _text(title, [head, *cells], rows)
 
 
-def write_csv(path, rows, words=""):
+def write_csv(path: str | Path, rows: list[dict], words: str = "") -> None:
     """Write rows of any table as CSV with the columns of COLUMNS; what is absent stays empty.
 
     words: about the machine, repeated in each row. The file appears whole or not at all, and

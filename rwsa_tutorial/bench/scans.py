@@ -2,12 +2,15 @@
 
 import math
 import os
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from .. import machine, processes, scan
 from ..features import BINS, HOP
+from ..model import ModelConfig
 from .timing import PATIENCE, best_of
 
 # what a fresh process finds loaded
@@ -28,7 +31,15 @@ class ScanInputs:
     tensors: name -> tensor, named and shaped as in `selective_scan`, contiguous.
     """
 
-    def __init__(self, batch=128, channels=64, length=256, states=16, device="cpu", seed=0):
+    def __init__(
+        self,
+        batch: int = 128,
+        channels: int = 64,
+        length: int = 256,
+        states: int = 16,
+        device: str = "cpu",
+        seed: int = 0,
+    ):
         generator = torch.Generator().manual_seed(seed)
 
         def normal(*shape):
@@ -51,7 +62,7 @@ class ScanInputs:
         self.tensors = {k: v.to(device).requires_grad_() for k, v in tensors.items()}
         self.grad_output = normal(*sequence).to(device)
 
-    def part(self, start, stop, dtype=torch.float32):
+    def part(self, start: int, stop: int, dtype: torch.dtype = torch.float32) -> "ScanInputs":
         """The same inputs for the sequences from `start` to `stop` alone, in another type."""
         part = object.__new__(ScanInputs)
         part.tensors = {
@@ -62,18 +73,18 @@ class ScanInputs:
         part.shape = (len(part.grad_output), *self.shape[1:])
         return part
 
-    def forward(self, engine):
+    def forward(self, engine: str) -> Tensor:
         """y (B, D, L), without a graph for gradients."""
         with torch.no_grad():
             return scan.selective_scan(**self.tensors, delta_softplus=True, backend=engine)
 
-    def both(self, engine):
+    def both(self, engine: str) -> tuple[Tensor, dict[str, Tensor]]:
         """y (B, D, L), and the gradient of every tensor: name -> tensor."""
         y = scan.selective_scan(**self.tensors, delta_softplus=True, backend=engine)
         gradients = torch.autograd.grad(y, list(self.tensors.values()), self.grad_output)
         return y.detach(), dict(zip(self.tensors, gradients, strict=True))
 
-    def bytes_moved(self):
+    def bytes_moved(self) -> tuple[int, int]:
         """Bytes that must be read and written: (forward, forward and backward).
 
         Forward reads every tensor and writes y; backward reads them again with the gradient of y,
@@ -84,7 +95,7 @@ class ScanInputs:
         return tensors + output, 3 * tensors + 2 * output
 
 
-def why_not(engine, inputs):
+def why_not(engine: str, inputs: ScanInputs) -> str | None:
     """None if an engine can be measured on these inputs, or the reason why not, in words."""
     unable = cannot_run(engine)
     if unable:
@@ -98,7 +109,7 @@ def why_not(engine, inputs):
     return None
 
 
-def cannot_run(engine):
+def cannot_run(engine: str) -> str | None:
     state = scan.scan_backends()[engine]
     if state is not True:
         return state
@@ -115,7 +126,7 @@ def _too_large(shape, inputs, width=4):
     return f"it keeps every state: about {machine.size(needed)}; {machine.size(free)} are free"
 
 
-def float64_result(inputs):
+def float64_result(inputs: ScanInputs) -> tuple[Tensor, dict[str, Tensor]] | None:
     """y (B, D, L) and the gradients of the readable loop in float64, some sequences at a time.
 
     None where even one sequence is too long for the memory.
@@ -137,7 +148,7 @@ def float64_result(inputs):
     }
 
 
-def errors(engine, inputs, exact):
+def errors(engine: str, inputs: ScanInputs, exact: tuple[Tensor, dict[str, Tensor]]) -> dict:
     """How far an engine is from `float64_result`, as a norm relative to the exact one's.
 
     Returns {"output_error", "gradient_error", "worst_gradient"}: that of y, the largest of the
@@ -154,7 +165,13 @@ def errors(engine, inputs, exact):
     }
 
 
-def compare_scans(engines, inputs, rounds=5, patience=PATIENCE, tick=lambda: None):
+def compare_scans(
+    engines: Sequence[str],
+    inputs: ScanInputs,
+    rounds: int = 5,
+    patience: float = PATIENCE,
+    tick: Callable[[], object] = lambda: None,
+) -> list[dict]:
     """Time and errors of several engines on the same `ScanInputs`: a row (dict) for each.
 
     The loop is measured in any case, since the others are compared with it. Rows hold the names
@@ -189,7 +206,14 @@ def compare_scans(engines, inputs, rounds=5, patience=PATIENCE, tick=lambda: Non
     return list(rows.values())
 
 
-def scan_rows(engines, shape, rounds=5, device="cpu", patience=PATIENCE, tick=lambda: None):
+def scan_rows(
+    engines: Sequence[str],
+    shape: Sequence[int],
+    rounds: int = 5,
+    device: str = "cpu",
+    patience: float = PATIENCE,
+    tick: Callable[[], object] = lambda: None,
+) -> list[dict]:
     """`compare_scans` on B, D, L, N, with the memory that forward and backward take on top of the
     inputs: a row (dict) for each engine."""
     rows = compare_scans(engines, ScanInputs(*shape, device=device), rounds, patience, tick)
@@ -205,7 +229,9 @@ def scan_rows(engines, shape, rounds=5, device="cpu", patience=PATIENCE, tick=la
     return rows
 
 
-def level_shapes(config, batch=1, samples=TRAINING_SAMPLES):
+def level_shapes(
+    config: ModelConfig, batch: int = 1, samples: int = TRAINING_SAMPLES
+) -> dict[tuple[int, str], tuple[int, int, int, int]]:
     """The scans of a network: (level, axis) -> (sequences, D, L, N).
 
     config: ModelConfig. batch: examples. samples: of each, at 16 kHz. Level 1 has all frames and,
@@ -224,8 +250,14 @@ def level_shapes(config, batch=1, samples=TRAINING_SAMPLES):
 
 
 def level_rows(
-    engines, config, batches=(1,), rounds=5, device="cpu", patience=PATIENCE, tick=lambda: None
-):
+    engines: Sequence[str],
+    config: ModelConfig,
+    batches: Sequence[int] = (1,),
+    rounds: int = 5,
+    device: str = "cpu",
+    patience: float = PATIENCE,
+    tick: Callable[[], object] = lambda: None,
+) -> list[dict]:
     """`compare_scans` on every shape of `level_shapes`, with bandwidths: a row (dict) for each.
 
     The bandwidth is `ScanInputs.bytes_moved` by the time; its share is that of a plain copy which

@@ -2,13 +2,21 @@
 
 import math
 import time
+from collections.abc import Callable, Mapping
 
 from .. import machine
 
 PATIENCE = 2.0  # seconds of measuring after which a slow engine leaves the rounds
 
 
-def best_of(tasks, rounds, device="cpu", patience=None, tick=lambda: None, least=1):
+def best_of(
+    tasks: Mapping[str, Callable[[], object]],
+    rounds: int,
+    device: str = "cpu",
+    patience: Mapping[str, float] | None = None,
+    tick: Callable[[], object] = lambda: None,
+    least: int = 1,
+) -> dict[str, tuple[float, int]]:
     """Time functions in turn: name -> (best seconds of a call, rounds taken).
 
     tasks: name -> function without arguments. A call of under 10 ms is repeated within a round; a

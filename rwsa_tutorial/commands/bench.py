@@ -1,6 +1,7 @@
 """`rwsa bench`."""
 
 import math
+from argparse import ArgumentParser, Namespace
 
 from .common import count, device_option, new_figure, new_file
 
@@ -15,7 +16,7 @@ Close other programs first. An engine that cannot run here is listed with the re
 """
 
 
-def options(parser):
+def options(parser: ArgumentParser) -> None:
     """Give the parser of this command its options."""
     parser.add_argument(
         "--engines",
@@ -59,7 +60,7 @@ def options(parser):
     parser.add_argument("--force", action="store_true", help="replace an existing FILE")
 
 
-def run(options):
+def run(options: Namespace) -> int:
     """Measure, print and write it; returns the exit status."""
     from .. import bench, machine
 

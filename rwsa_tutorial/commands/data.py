@@ -1,9 +1,15 @@
 """`rwsa data`: fetch the paper's corpora, say which are here, compare them."""
 
 import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .common import CORPUS, count, new_figure, new_file
+
+if TYPE_CHECKING:
+    from ..corpora.corpus import Corpus
 
 HELP = "fetch the paper's corpora, say which are here, compare them"
 EXAMPLES = """examples:
@@ -21,7 +27,7 @@ archives of a mirror is checked against. What --from does not have is fetched fr
 """
 
 
-def options(parser):
+def options(parser: ArgumentParser) -> None:
     """Give the parser of this command its options."""
     what = parser.add_subparsers(dest="what", required=True, metavar="get|compare|status")
     get = what.add_parser("get", help="fetch a corpus: vb-demandex, dns2020 or ears-wham")
@@ -94,7 +100,15 @@ def _status(options):
     return 0
 
 
-def get(name, *, to=None, given=(), sha256=(), yes=False, **more):
+def get(
+    name: str,
+    *,
+    to: str | Path | None = None,
+    given: Sequence[str | Path] = (),
+    sha256: Sequence[str | Path] = (),
+    yes: bool = False,
+    **more: object,
+) -> None:
     """Show the licence, ask, fetch; going on where an earlier run stopped.
 
     Args:
@@ -135,7 +149,7 @@ def get(name, *, to=None, given=(), sha256=(), yes=False, **more):
         print(f"For load_corpus to find it, set RWSA_CORPORA to {folder.parent}.")
 
 
-def status(to=None):
+def status(to: str | Path | None = None) -> str:
     """A table of all corpora as text: what is there, how much of it, where, under which licence."""
     from .. import tables
     from ..corpora import KNOWN, mini, module_of
@@ -159,7 +173,15 @@ def status(to=None):
     return tables.aligned(lines, left=len(lines[0]))
 
 
-def compare(corpora, csv=None, plot=None, split="test", limit=None, progress=True, draws=500):
+def compare(
+    corpora: "Sequence[Corpus]",
+    csv: str | None = None,
+    plot: str | None = None,
+    split: str = "test",
+    limit: int | None = None,
+    progress: bool = True,
+    draws: int = 500,
+) -> None:
     """Print the tables of `comparing.compare`, and write the rows to `csv`, the figure to `plot`.
 
     csv, plot: file names, or None for none of it. Raises as `comparing.compare` does.

@@ -4,6 +4,8 @@ import argparse
 import glob
 import math
 import os
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 from . import common
@@ -24,7 +26,7 @@ named, the others are done, and the exit status is 2.
 """
 
 
-def options(parser):
+def options(parser: ArgumentParser) -> None:
     """Give the parser of this command its options."""
     parser.add_argument("inputs", nargs="+", metavar="IN", help="file, folder or glob pattern")
     parser.add_argument(
@@ -44,7 +46,7 @@ def options(parser):
     parser.add_argument("--force", action="store_true", help="replace existing results")
 
 
-def run(options):
+def run(options: Namespace) -> int:
     """Enhance what is asked for; returns the exit status."""
     from tqdm import tqdm
 
@@ -98,7 +100,9 @@ def _in_words(error):
     return f"{type(error).__name__}: {words}"
 
 
-def plan_enhancement(inputs, output, force=False):
+def plan_enhancement(
+    inputs: Sequence[str], output: str | Path, force: bool = False
+) -> tuple[list, list[str], list]:
     """Which recording goes where, decided before anything is done.
 
     Args:
@@ -193,7 +197,7 @@ def _identity(path):
     return state.st_dev, state.st_ino
 
 
-def amount(text):
+def amount(text: str) -> float:
     """The type of --amount: a number from 0 to 1."""
     try:
         value = float(text)

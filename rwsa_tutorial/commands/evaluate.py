@@ -1,5 +1,6 @@
 """`rwsa evaluate`."""
 
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from . import common
@@ -23,7 +24,7 @@ of the CSV ends with digests of what it was made from: the recordings and the ne
 """
 
 
-def options(parser):
+def options(parser: ArgumentParser) -> None:
     """Give the parser of this command its options."""
     parser.add_argument("--clean", metavar="DIR", help="folder of references")
     parser.add_argument("--noisy", metavar="DIR", help="folder of recordings")
@@ -46,7 +47,7 @@ def options(parser):
     parser.add_argument("--force", action="store_true", help="replace an existing FILE")
 
 
-def run(options):
+def run(options: Namespace) -> int:
     """Score what is asked for, print and write it; returns the exit status."""
     from tqdm import tqdm
 

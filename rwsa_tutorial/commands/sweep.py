@@ -1,5 +1,7 @@
 """`rwsa sweep`."""
 
+from argparse import ArgumentParser, Namespace
+
 from .common import count, device_option, new_file
 
 HELP = "train many runs that differ in a setting and the seed; score them"
@@ -14,7 +16,7 @@ of other settings, weights or test recordings are never taken for those of the p
 """
 
 
-def options(parser):
+def options(parser: ArgumentParser) -> None:
     """Give the parser of this command its options."""
     parser.add_argument("plan", metavar="PLAN", help="what differs, YAML")
     parser.add_argument("--runs", required=True, metavar="DIR", help="where the run folders go")
@@ -29,7 +31,7 @@ def options(parser):
     parser.add_argument("--force", action="store_true", help="replace an existing FILE")
 
 
-def run(options):
+def run(options: Namespace) -> int:
     """Train and score all runs of a plan; returns the exit status."""
     from ..training import sweep
     from ..training.plan import Plan

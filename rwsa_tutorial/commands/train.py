@@ -1,5 +1,7 @@
 """`rwsa train`."""
 
+from argparse import ArgumentParser, Namespace
+
 from .common import device_option
 
 HELP = "train a network; a run is a folder, and can be resumed"
@@ -23,7 +25,7 @@ Ctrl-C and SIGTERM write one first. Bad files are named before it begins.
 """
 
 
-def options(parser):
+def options(parser: ArgumentParser) -> None:
     """Give the parser of this command its options."""
     parser.add_argument("--config", metavar="FILE", help="the settings, YAML")
     parser.add_argument(
@@ -40,7 +42,7 @@ def options(parser):
     parser.add_argument("--defaults", action="store_true", help="print all settings, train nothing")
 
 
-def run(options):
+def run(options: Namespace) -> int:
     """Train as the command line says; returns the exit status."""
     from ..training.config import Config
     from ..training.folder import RunFolder

@@ -8,7 +8,7 @@ import torch
 from ..model import build_model
 
 
-def main():
+def main() -> None:
     """A short forward and backward pass of the smallest network, in float32."""
     model = build_model("nano")
     mag, phase, _ = model(torch.rand(1, 256, 8), torch.zeros(1, 256, 8))

@@ -7,11 +7,12 @@ into they step aside, and the same numbers are computed by plain PyTorch.
 
 import functools
 import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 HALVES = (torch.float16, torch.bfloat16)
@@ -21,7 +22,7 @@ _state = {"plain": os.environ.get("RWSA_PLAIN", "0") != "0", "forked": False}
 
 
 @contextmanager
-def plain_pytorch():
+def plain_pytorch() -> Iterator[None]:
     """While the block lasts, the whole network is plain PyTorch, and can be looked into.
 
     Slower, and with second derivatives: ``with rt.plain_pytorch(): loss = f(model(mag, phase))``.
@@ -35,7 +36,7 @@ def plain_pytorch():
         _state["plain"] = before
 
 
-def plain():
+def plain() -> bool:
     """Whether all is to be plain PyTorch: asked for, or traced, exported, or inside torch.func."""
     if _state["plain"]:
         return True
@@ -49,7 +50,7 @@ def plain():
     )
 
 
-def usable(*tensors):
+def usable(*tensors: Tensor | None) -> bool:
     """Whether the kernels take these: on a CPU, all float32 or all float64, and Numba is there."""
     kinds = {x.dtype for x in tensors}
     return (
@@ -62,7 +63,7 @@ def usable(*tensors):
     )
 
 
-def untouched(*modules):
+def untouched(*modules: nn.Module | None) -> bool:
     """Whether these layers may be left uncalled: just PyTorch's own, and nobody listens to them."""
     everywhere = nn.modules.module
     return not any(getattr(everywhere, f"_global{hooks}") for hooks in HOOKS) and all(
@@ -73,7 +74,7 @@ def untouched(*modules):
     )
 
 
-def in_float32(forward):
+def in_float32(forward: Callable) -> Callable:
     """For a layer's forward(self, x): on a CPU it runs in float32 under autocast, too.
 
     The kernels know no bfloat16, and are quicker than bfloat16 without them.
@@ -89,7 +90,7 @@ def in_float32(forward):
     return layer
 
 
-def first_order(backward):
+def first_order(backward: Callable) -> Callable:
     """For the adjoint of a kernel, which has no derivative of its own: words instead of zeros."""
 
     @functools.wraps(backward)
@@ -101,7 +102,7 @@ def first_order(backward):
     return guarded
 
 
-def refuse_second_order(_=None):
+def refuse_second_order(_: object = None) -> None:
     """Raise RuntimeError, in words, where an adjoint is asked for its own derivative.
 
     The argument is that of a tensor's hook.
@@ -114,13 +115,13 @@ def refuse_second_order(_=None):
         )
 
 
-def in_child():
+def in_child() -> None:
     """Called in a forked child of a process that ran kernels: its threads are not there."""
     _state["forked"] = True
     torch.set_num_threads(1)  # or PyTorch itself would wait for its own
 
 
-def why_not():
+def why_not() -> str | None:
     """Why no kernel can run in this process, in words, or None."""
     if _state["forked"]:
         return (

@@ -10,7 +10,9 @@ import math
 import numpy as np
 import torch
 from numba import njit, prange
+from torch import Tensor
 
+from ..shapes import Float
 from . import first_order
 from .kernel import Kernel, flat
 from .simd import LANES, exp2, larger, load, splat, store
@@ -235,6 +237,8 @@ class _Attention(torch.autograd.Function):
 
 
 @torch.compiler.disable
-def attention(q, k, v):
+def attention(
+    q: Float[Tensor, "B H L E"], k: Float[Tensor, "B H L E"], v: Float[Tensor, "B H L E"]
+) -> Float[Tensor, "B H L E"]:
     """softmax(q k^T / sqrt(E)) v, once differentiable. All (B, H, L, E), float32 or float64."""
     return _Attention.apply(q, k, v)

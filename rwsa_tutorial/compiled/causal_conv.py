@@ -8,6 +8,7 @@ One pass over memory; the adjoint keeps x alone. Vectors and chunks as in scan.p
 import numpy as np
 import torch
 from numba import prange
+from torch import Tensor
 
 from .kernel import Kernel, flat, padded, strides_of
 from .simd import LANES, fetch, load, ones, send, sigmoid, store, zeros
@@ -103,7 +104,7 @@ def _taps(weight, bias):
     return taps.numpy(), padded(bias, inner, kind).numpy()
 
 
-def forward(x, weight, bias):
+def forward(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """silu(causal depthwise convolution): (B, D, L) in x's order of memory.
 
     x: (B, D, L); weight: (D, K); bias: (D,); all float32, or all float64.
@@ -114,7 +115,9 @@ def forward(x, weight, bias):
     return out
 
 
-def backward(x, weight, bias, dout, dx=None):
+def backward(
+    x: Tensor, weight: Tensor, bias: Tensor, dout: Tensor, dx: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of `forward` in x, weight and bias. dx: where to put the first, any strides."""
     inner, K = weight.shape
     dx = torch.empty_like(x) if dx is None else dx

@@ -6,12 +6,14 @@ import os
 import sys
 import threading
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numba
 import numpy as np
 import torch
 from numba.core import event
+from torch import Tensor
 
 from . import in_child, why_not
 from .simd import LANES
@@ -28,7 +30,7 @@ class Kernel:
     The result is kept on disk beside the package, or in the user's cache folder.
     """
 
-    def __init__(self, function):
+    def __init__(self, function: Callable):
         self.__doc__ = function.__doc__
         function.__qualname__ += f"_{VERSION:08x}"  # part of the cache's file name
         try:
@@ -36,7 +38,7 @@ class Kernel:
         except RuntimeError:  # no folder to keep it in: compiled anew in every process
             self.compiled = numba.njit(parallel=True)(function)
 
-    def __call__(self, *arguments):
+    def __call__(self, *arguments: object) -> object:
         if reason := why_not():
             raise RuntimeError(f"A compiled kernel cannot run: {reason}.")
         _mind_forks()
@@ -79,29 +81,29 @@ def _mind_forks():
         os.register_at_fork(after_in_child=in_child)
 
 
-def working_type(*tensors):
+def working_type(*tensors: Tensor | None) -> torch.dtype:
     """The type to compute in: float32, or float64 where any tensor is."""
     double = any(x is not None and x.dtype == torch.float64 for x in tensors)
     return torch.float64 if double else torch.float32
 
 
-def flat(x):
+def flat(x: Tensor) -> np.ndarray:
     """The memory of a tensor from its first to its last element, as a flat numpy array."""
     length = sum((size - 1) * step for size, step in zip(x.shape, x.stride(), strict=True)) + 1
     return x.detach().as_strided((length,), (1,)).numpy()
 
 
-def strides_of(*tensors):
+def strides_of(*tensors: Tensor) -> np.ndarray:
     """Strides along (B, L, D) of tensors (B, D, L), a row each: what the kernels index with."""
     return np.array([(x.stride(0), x.stride(2), x.stride(1)) for x in tensors])
 
 
-def groups_for(batch, blocks):
+def groups_for(batch: int, blocks: int) -> int:
     """In how many groups to share out the channel blocks so that all threads are busy."""
     return min(blocks, max(1, -(-2 * torch.get_num_threads() // batch)))
 
 
-def padded(x, size, kind):
+def padded(x: Tensor | None, size: int, kind: torch.dtype) -> Tensor:
     """x (size, ...) with zeros up to a multiple of LANES; all zeros, (size,), where x is None."""
     out = torch.zeros(-(-size // LANES) * LANES, *(() if x is None else x.shape[1:]), dtype=kind)
     if x is not None:

@@ -6,6 +6,7 @@ The equations are those of layers/mamba.py, where the mixer is to be read.
 """
 
 import torch
+from torch import Tensor, nn
 
 from . import causal_conv, first_order, scan
 
@@ -78,7 +79,7 @@ def _outer(gradient, x):
 
 
 @torch.compiler.disable
-def mix(x, mixer):
+def mix(x: Tensor, mixer: nn.Module) -> Tensor:
     """`MambaMixer.forward`, once differentiable. x: (B, L, width), float32 or float64."""
     return _Mixer.apply(
         torch.is_grad_enabled(),  # inside the function it would always be off

@@ -10,6 +10,7 @@ chunk, and recomputes the rest. Work is shared out over sequences and blocks of 
 import numpy as np
 import torch
 from numba import prange
+from torch import Tensor
 
 from .kernel import Kernel, flat, groups_for, padded, strides_of
 from .simd import (
@@ -245,7 +246,18 @@ def _backward(
                     store(to_C, i, zeros(load(to_C, i)))
 
 
-def forward(u, delta, A, B, C, D, z, bias, softplus, keep):
+def forward(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    bias: Tensor | None,
+    softplus: bool,
+    keep: bool,
+) -> tuple[Tensor, Tensor]:
     """The scan without autograd, for tensors of one floating point type; arguments as in `scan`.
 
     Returns the output, and if `keep` the states that `backward` starts from (else one number).
@@ -269,7 +281,21 @@ def forward(u, delta, A, B, C, D, z, bias, softplus, keep):
     return out, states
 
 
-def backward(u, delta, A, B, C, D, z, bias, softplus, states, dout, dz=None, out=None):
+def backward(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    bias: Tensor | None,
+    softplus: bool,
+    states: Tensor,
+    dout: Tensor,
+    dz: Tensor | None = None,
+    out: Tensor | None = None,
+) -> tuple[Tensor | None, ...]:
     """Gradients of `forward` in u, delta, A, B, C, D, z and bias.
 
     dz, out: where to put the gradient of z and, once more, the output; (B, D, L), any strides.

@@ -2,6 +2,9 @@
 
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
+
+from .corpus import Corpus
 
 # name -> the module that loads it
 KNOWN = {
@@ -14,7 +17,7 @@ KNOWN = {
 }
 
 
-def load_corpus(name):
+def load_corpus(name: str | Path) -> Corpus:
     """A corpus by its name: of the box, one of the paper's after a download, or any folder.
 
     Args:
@@ -43,6 +46,6 @@ def load_corpus(name):
     )
 
 
-def module_of(name):
+def module_of(name: str) -> ModuleType:
     """The module that knows the corpus of this name, one of `KNOWN`."""
     return import_module(f"{__name__}.{KNOWN[name]}")

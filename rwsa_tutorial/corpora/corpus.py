@@ -1,6 +1,6 @@
 """What a corpus is: pairs of clean and noisy speech, in splits, from files or from recipes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,7 +39,7 @@ class Pair:
     noisy: Path | Recipe
     facts: Mapping = field(default_factory=dict)
 
-    def read(self, start=0, stop=None):
+    def read(self, start: int = 0, stop: int | None = None) -> tuple[np.ndarray, np.ndarray, int]:
         """The samples from `start` up to `stop` (by default the end) of both signals.
 
         Of two files only these samples are read; a recipe needs the whole clip, since the SNR is
@@ -80,7 +80,9 @@ class Pair:
         return clean, noisy, rate
 
 
-def read_part(path, start=0, stop=None):
+def read_part(
+    path: str | Path, start: int = 0, stop: int | None = None
+) -> tuple[np.ndarray, int, int]:
     """Some samples of a mono sound file, without reading the rest.
 
     Returns:
@@ -101,7 +103,7 @@ def read_part(path, start=0, stop=None):
         return wave, file.samplerate, file.frames
 
 
-def check_values(wave, path):
+def check_values(wave: np.ndarray, path: str | Path) -> None:
     """Raise ValueError, with the file's name, for NaN, infinity, and values like 1e30."""
     audio.check_finite(wave, str(path))
     peak = np.abs(wave).max(initial=0)
@@ -129,7 +131,7 @@ class Corpus:
     splits: Mapping[str, tuple[Pair, ...]]
     sounds: Mapping[str, Mapping[str, tuple["Clip", ...]]] = field(default_factory=dict)
 
-    def pairs(self, split="test"):
+    def pairs(self, split: str = "test") -> Sequence[Pair]:
         """The pairs of a split, in a fixed order. Raises ValueError for an unknown split."""
         if split not in self.splits:
             raise ValueError(
@@ -152,7 +154,7 @@ class Clip:
     stop: int | None = None
     sample_rate: int = SAMPLE_RATE
 
-    def read(self, start=0, stop=None):
+    def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Some samples of the clip, counted from its own start: float32 (n,).
 
         Raises ValueError for another sample rate, and as `read_part` does.

@@ -13,7 +13,7 @@ from .corpus import Clip, Corpus, Pair, Recipe
 NAMES = ("mini-vb", "mini-dns", "mini-ears")
 
 
-def load(name):
+def load(name: str) -> Corpus:
     """A corpus of `NAMES`, from its manifest; no sound is read yet.
 
     mini-vb has the splits "train", "valid" and "test", the others "test" alone. The facts of a pair
@@ -57,7 +57,7 @@ def _path(entry):
     return data_path("mini", *entry["file"].split("/"))
 
 
-def overview():
+def overview() -> str:
     """What is in the box, as a table in Markdown: a row for each split."""
     rows = [["corpus", "split", "clips", "minutes", "voices", "languages", "noises", "SNR", "MB"]]
     for name in NAMES:

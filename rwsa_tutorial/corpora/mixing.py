@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .. import audio
 from ..rates import SAMPLE_RATE
@@ -14,7 +15,7 @@ SILENCE = 1e-10  # a peak, -200 dB re full scale
 RATIOS = ("power", "loudness")
 
 
-def loudness(wave, sample_rate):
+def loudness(wave: ArrayLike, sample_rate: int) -> float:
     """Integrated loudness in LUFS after ITU-R BS.1770-4, by pyloudnorm: gated, K-weighted.
 
     A clip shorter than one block of 0.4 s is repeated until it fills one. Silence, and whatever
@@ -38,7 +39,13 @@ def loudness(wave, sample_rate):
         return float(pyloudnorm.Meter(rate).integrated_loudness(wave))
 
 
-def mix(speech, noise, snr_db, ratio="power", sample_rate=SAMPLE_RATE):
+def mix(
+    speech: ArrayLike,
+    noise: ArrayLike,
+    snr_db: float,
+    ratio: str = "power",
+    sample_rate: int = SAMPLE_RATE,
+) -> tuple[np.ndarray, np.ndarray]:
     """Clean speech, and the same with the noise added at a signal-to-noise ratio.
 
     The noise is scaled. Only if the speech or the mixture would exceed 0.99 of full scale, both

@@ -18,7 +18,7 @@ class PackedClip:
     start: int
     stop: int
 
-    def read(self, start=0, stop=None):
+    def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Some samples of the clip, counted from its own start: float32 (n,), full scale 1."""
         last = self.stop if stop is None else min(self.start + stop, self.stop)
         # Opened for each read: a map kept in the clip would be copied whole to spawned workers.

@@ -2,6 +2,7 @@
 
 import csv
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,15 @@ WAYS = ("auto", "name", "fileid")
 LISTED = 5  # files of each side that an error names
 
 
-def pairs(clean, noisy=None, by="auto", *, name=None, licence="unknown", split="test"):
+def pairs(
+    clean: str | Path,
+    noisy: str | Path | None = None,
+    by: str = "auto",
+    *,
+    name: str | None = None,
+    licence: str = "unknown",
+    split: str = "test",
+) -> Corpus:
     """A corpus of recordings that lie on the disk already.
 
     Either two folders, whose files are paired
@@ -57,7 +66,7 @@ def pairs(clean, noisy=None, by="auto", *, name=None, licence="unknown", split="
     return Corpus(name or source.resolve().stem, rate, licence, splits)
 
 
-def paired_files(clean, noisy, by="auto"):
+def paired_files(clean: str | Path, noisy: str | Path, by: str = "auto") -> list[tuple[Path, Path]]:
     """The paths of `pairs` alone: list of (clean, noisy), sorted by name or id; nothing is opened.
 
     Raises ValueError as `pairs` does.
@@ -70,7 +79,7 @@ def paired_files(clean, noisy, by="auto"):
     return _joined(files, {"clean": clean, "noisy": noisy}, _name, "name")
 
 
-def recordings(folder, extensions=audio.EXTENSIONS):
+def recordings(folder: str | Path, extensions: Sequence[str] = audio.EXTENSIONS) -> list[Path]:
     """All files below a folder with one of the extensions, sorted; hidden ones are left out."""
     return sorted(
         path
@@ -81,7 +90,7 @@ def recordings(folder, extensions=audio.EXTENSIONS):
     )
 
 
-def clips(folder):
+def clips(folder: str | Path) -> tuple:
     """All recordings below a folder as clips to be mixed, for `datasets.Mixtures`.
 
     The first level of sub-folders makes the groups, such as one folder for each voice or kind of
@@ -97,7 +106,7 @@ def clips(folder):
     return tuple(found)
 
 
-def evenly(items, count):
+def evenly(items: Sequence, count: int) -> list:
     """Up to `count` of the items, evenly out of all of them, first and last included."""
     count = min(count, len(items))
     return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]

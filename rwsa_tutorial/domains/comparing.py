@@ -1,15 +1,18 @@
 """Are these really different domains? Corpora measured, in tables and CSV."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from .. import audio, tables
+from ..corpora.corpus import Corpus
 from ..corpora.pairs import evenly
 from ..features import SAMPLE_RATE
 from . import measures
-from .distance import SIGNALS, distances
+from .distance import SIGNALS, Distances, distances
 
 MEASURES = {
     "snr_db": "SNR (dB)",
@@ -40,7 +43,9 @@ class Description:
     squares: dict
 
 
-def describe(corpus, split="test", limit=None, progress=True):
+def describe(
+    corpus: Corpus, split: str = "test", limit: int | None = None, progress: bool = True
+) -> Description:
     """Measure the pairs of a split: level, spectrum, pitch, speaking rate, noise.
 
     The noise is noisy - clean, so the two must be aligned and of one gain, as they are where
@@ -111,7 +116,7 @@ def _moments(wave):
     return frames.mean(axis=0), frames.T @ frames / len(frames)
 
 
-def summary(description):
+def summary(description: Description) -> dict[str, tuple[float | None, float | None, int]]:
     """Each measure of the rows: (mean, standard deviation, how many are missing).
 
     Both are None where every value is missing; the deviation is that of the values themselves.
@@ -124,7 +129,7 @@ def summary(description):
     return result
 
 
-def table(descriptions):
+def table(descriptions: Sequence[Description]) -> str:
     """Mean ± standard deviation of each measure as text, a line a measure, a column a corpus."""
     lines = [["", *(d.name for d in descriptions)]]
     lines.append(["split", *(d.split for d in descriptions)])
@@ -145,7 +150,7 @@ def table(descriptions):
     return "\n".join([tables.aligned(lines), *notes])
 
 
-def write_csv(path, descriptions):
+def write_csv(path: str | Path, descriptions: Sequence[Description]) -> None:
     """Write all rows as CSV, a line a pair; a missing value is an empty cell.
 
     The file appears whole or not at all, and replaces an existing one.
@@ -154,7 +159,13 @@ def write_csv(path, descriptions):
     tables.write(path, ["corpus", "split", "file", "seconds", *MEASURES], rows)
 
 
-def compare(corpora, split="test", limit=None, progress=True, draws=500):
+def compare(
+    corpora: Sequence[Corpus],
+    split: str = "test",
+    limit: int | None = None,
+    progress: bool = True,
+    draws: int = 500,
+) -> tuple[list[Description], list[Distances]]:
     """Describe corpora and find their distances.
 
     Args: as for `describe` and `distances`; corpora: at least one `Corpus`.

@@ -1,6 +1,7 @@
 """How far corpora lie apart by their log-mel spectra, and how much of that is chance."""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,9 @@ from .. import tables
 SIGNALS = ("clean", "noise", "noisy")
 
 
-def frechet_distance(mean_a, cov_a, mean_b, cov_b):
+def frechet_distance(
+    mean_a: np.ndarray, cov_a: np.ndarray, mean_b: np.ndarray, cov_b: np.ndarray
+) -> float:
     """Fréchet (2-Wasserstein) distance between two Gaussians.
 
     d^2 = |mean_a - mean_b|^2 + trace(cov_a + cov_b - 2 (cov_a cov_b)^(1/2)) (Dowson and Landau
@@ -50,7 +53,13 @@ class Distances:
     chance: np.ndarray
 
 
-def distances(descriptions, signal="noisy", draws=500, seed=0, progress=False):
+def distances(
+    descriptions: Sequence,
+    signal: str = "noisy",
+    draws: int = 500,
+    seed: int = 0,
+    progress: bool = False,
+) -> Distances:
     """How far corpora lie apart by their log-mel spectra, and how much of that is chance.
 
     Of each corpus a Gaussian is fitted to the log-mel frames of all its recordings, a recording
@@ -134,7 +143,7 @@ def _apart(one, other):
     return frechet_distance(*gaussians) / np.sqrt(len(gaussians[0]))
 
 
-def distance_table(results):
+def distance_table(results: Sequence[Distances]) -> str:
     """`Distances` as text, a line for each signal and pair of corpora."""
     lines = [["signal", "corpora", "distance (dB)", "halves (dB)", "chance (dB)", ""]]
     for d in results:

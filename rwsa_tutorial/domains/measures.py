@@ -22,7 +22,7 @@ MEL_BANDS = 32
 FLOOR_DB = -60.0  # of log-mel levels, against the recording's own level
 
 
-def ratio_db(signal, noise):
+def ratio_db(signal: np.ndarray, noise: np.ndarray) -> float | None:
     """10 log10 of the signal's energy over the noise's, both (n,); None if either is silent."""
     energy, noise_energy = (float(np.sum(np.square(x, dtype=np.float64))) for x in (signal, noise))
     if not energy > 0 or not noise_energy > 0:
@@ -30,7 +30,7 @@ def ratio_db(signal, noise):
     return 10 * np.log10(energy / noise_energy)
 
 
-def loudness_ratio_db(signal, noise):
+def loudness_ratio_db(signal: np.ndarray, noise: np.ndarray) -> float | None:
     """How much louder the signal is than the noise, in dB: the difference of loudness in LUFS.
 
     See `mixing.loudness`: weighted by frequency as the ear is, pauses left out. None where either
@@ -40,7 +40,7 @@ def loudness_ratio_db(signal, noise):
     return ratio if math.isfinite(ratio) else None
 
 
-def spectrum(wave):
+def spectrum(wave: np.ndarray) -> np.ndarray:
     """Long-term average spectrum: each third-octave band's share of the whole energy, in dB.
 
     One transform of the whole wave (n,); the bands are `THIRD_OCTAVES`, exact to the bin. A band
@@ -70,7 +70,7 @@ def _db(values, reference):
     return np.where(np.isfinite(result), result, np.nan)
 
 
-def envelopes(wave):
+def envelopes(wave: np.ndarray) -> np.ndarray:
     """The intensity of seven octave bands over time.
 
     Each band is cut out in the frequency domain with its negative frequencies left out, so that
@@ -93,7 +93,7 @@ def envelopes(wave):
     return np.array(bands)
 
 
-def unsteadiness(wave):
+def unsteadiness(wave: np.ndarray) -> float | None:
     """How much the level of a noise moves: mean over octave bands of the levels' deviation, dB.
 
     Levels are those of 1/8 s; of each band their standard deviation in dB is taken, with levels
@@ -118,7 +118,7 @@ def unsteadiness(wave):
     return float(decibels.std(axis=1).mean())
 
 
-def modulation(wave):
+def modulation(wave: np.ndarray) -> np.ndarray:
     """Modulation spectrum: how deep the level is modulated at 0.5 to 32 Hz.
 
     Of each octave band's intensity I(t), the modulation index at frequencies in an octave around
@@ -150,7 +150,7 @@ def modulation(wave):
     return _db(depths, 1.0)
 
 
-def pitch(wave):
+def pitch(wave: np.ndarray) -> tuple[float | None, float | None]:
     """Median pitch of a voice, and how widely it moves.
 
     F0 by probabilistic YIN (Mauch and Dixon 2014; librosa.pyin) every 20 ms between 60 and
@@ -175,7 +175,7 @@ def pitch(wave):
     return float(np.median(voiced)), float((above - below) / 2)
 
 
-def syllables(wave):
+def syllables(wave: np.ndarray) -> tuple[int, float]:
     """How many syllable nuclei there are, and in how many seconds of speech.
 
     An estimate from the intensity alone, between 350 and 2800 Hz, where vowels are strong,
@@ -203,13 +203,13 @@ def syllables(wave):
     return len(peaks), float(speech.sum() / ENVELOPE_RATE)
 
 
-def speaking_rate(wave):
+def speaking_rate(wave: np.ndarray) -> float | None:
     """Syllables a second of speech, by `syllables`; None with less than half a second of it."""
     count, seconds = syllables(wave)
     return count / seconds if seconds >= 0.5 else None
 
 
-def log_mel(wave):
+def log_mel(wave: np.ndarray) -> np.ndarray | None:
     """Log-mel levels of a recording, against its own level.
 
     Frames of 32 ms every 16 ms, 32 mel bands from 50 Hz to 8 kHz, in dB against the mean energy

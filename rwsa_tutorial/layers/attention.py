@@ -38,7 +38,7 @@ class SelfAttention(nn.Module):
     Raises ValueError when `heads` does not divide the width.
     """
 
-    def __init__(self, width, heads):
+    def __init__(self, width: int, heads: int):
         super().__init__()
         if width % heads:
             raise ValueError(f"{heads} heads do not divide a width of {width} channels")

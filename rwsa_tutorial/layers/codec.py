@@ -12,7 +12,7 @@ class DenseBlock(nn.Module):
     Layer i reaches 2^i frames to either side; the newest result stands in front of the older ones.
     """
 
-    def __init__(self, width, depth=4):
+    def __init__(self, width: int, depth: int = 4):
         super().__init__()
         self.layers = nn.ModuleList(
             nn.Sequential(
@@ -34,7 +34,7 @@ class DenseBlock(nn.Module):
 class Encoder(nn.Module):
     """Magnitude and phase into features, at half the frequencies."""
 
-    def __init__(self, width):
+    def __init__(self, width: int):
         super().__init__()
         self.project = nn.Sequential(
             nn.Conv2d(2, width, 1), nn.InstanceNorm2d(width, affine=True), nn.PReLU(width)
@@ -62,7 +62,7 @@ def _widen_frequency(width):
 class MaskDecoder(nn.Module):
     """Features into a mask between 0 and 2, for the compressed magnitude."""
 
-    def __init__(self, width, bins):
+    def __init__(self, width: int, bins: int):
         super().__init__()
         self.dense = DenseBlock(width)
         self.widen = _widen_frequency(width)
@@ -82,7 +82,7 @@ class MaskDecoder(nn.Module):
 class PhaseDecoder(nn.Module):
     """Features into a phase in radians, as the angle of two images."""
 
-    def __init__(self, width):
+    def __init__(self, width: int):
         super().__init__()
         self.dense = DenseBlock(width)
         self.widen = nn.Sequential(

@@ -19,7 +19,7 @@ class MambaMixer(nn.Module):
     selective scan with N = d_state states mixes along L. `backend` names the scan engine.
     """
 
-    def __init__(self, width, d_state=16, d_conv=4, expand=4):
+    def __init__(self, width: int, d_state: int = 16, d_conv: int = 4, expand: int = 4):
         super().__init__()
         inner = expand * width
         rank = math.ceil(width / 16)
@@ -73,7 +73,7 @@ class MambaMixer(nn.Module):
 class MambaLayer(nn.Module):
     """mixer(RMSNorm(x)) + x."""
 
-    def __init__(self, width, **mixer):
+    def __init__(self, width: int, **mixer: int):
         super().__init__()
         self.norm = nn.RMSNorm(width, eps=1e-5)
         self.mixer = MambaMixer(width, **mixer)
@@ -89,7 +89,7 @@ class BiMamba(nn.Module):
     Their outputs are concatenated to 2C and projected back to C.
     """
 
-    def __init__(self, width, **mixer):
+    def __init__(self, width: int, **mixer: int):
         super().__init__()
         self.forwards = MambaLayer(width, **mixer)
         self.backwards = MambaLayer(width, **mixer)

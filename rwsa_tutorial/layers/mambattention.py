@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ..compiled import plain
 from ..shapes import Float
+from .attention import SelfAttention
 from .mamba import BiMamba
 
 PART = 8192  # steps of sequences that go through a layer together on a CPU
@@ -46,7 +47,13 @@ class MambAttentionBlock(nn.Module):
     other blocks; None leaves attention out.
     """
 
-    def __init__(self, width, time_attention=None, freq_attention=None, **mixer):
+    def __init__(
+        self,
+        width: int,
+        time_attention: SelfAttention | None = None,
+        freq_attention: SelfAttention | None = None,
+        **mixer: int,
+    ):
         super().__init__()
         self.time_attention = time_attention
         self.freq_attention = freq_attention

@@ -71,7 +71,7 @@ def _between(x, rows, columns):
 class DeformableConv(nn.Module):
     """A depthwise 3x3 kernel for `deformable_conv`."""
 
-    def __init__(self, width):
+    def __init__(self, width: int):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(width, 1, 3, 3))
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))  # as every convolution of PyTorch
@@ -85,7 +85,7 @@ class DeformableConv(nn.Module):
 class PatchEmbedding(nn.Module):
     """Deformable depthwise 3x3 with its own offsets, 1x1, Hardswish."""
 
-    def __init__(self, width):
+    def __init__(self, width: int):
         super().__init__()
         self.offsets = nn.Sequential(
             nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False),

@@ -14,6 +14,8 @@ import itertools
 import os
 import re
 import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -42,7 +44,7 @@ ARITHMETICS = {  # name -> (variables of the environment, size of the nudges)
 }
 
 
-def nudge(part, seed=2):
+def nudge(part: float, seed: int = 2) -> None:
     """From now on, change in this process all that a lesson computes from by a small part.
 
     Each sample of a recording, each stored weight and each of torch's random numbers is multiplied
@@ -100,12 +102,12 @@ class _Finer(ast.NodeTransformer):
         return node
 
 
-def finer(source):
+def finer(source: str) -> str:
     """A cell's source with MORE digits in its figures."""
     return ast.unparse(_Finer().visit(ast.parse(source)))
 
 
-def printed(cell):
+def printed(cell: Mapping) -> list[str]:
     """The lines of text that a cell shows, pictures, widgets and notices left out."""
     shown = [o for o in cell.outputs if o.get("name") != "stderr"]
     texts = [o.get("text") or o.get("data", {}).get("text/plain", "") for o in shown]
@@ -113,7 +115,7 @@ def printed(cell):
     return [line for text in texts for line in text.splitlines()]
 
 
-def survives(stored, came):
+def survives(stored: str, came: Sequence[str]) -> bool:
     """Whether a figure, as text, is what all of `came` (texts, with more digits) round to.
 
     They are taken to lie SAFETY times as far apart as they do.
@@ -128,7 +130,7 @@ def survives(stored, came):
     return {round(end, places) for end in ends} == {value} and not sign_in_doubt
 
 
-def unsure(stored, came):
+def unsure(stored: Sequence[str], came: Sequence[Sequence[str]]) -> Iterator[tuple[int, str, str]]:
     """The figures of a cell that do not survive: (line from 1, stored, what came instead) of each.
 
     stored: lines; came: the lines under each arithmetic. Where other words than figures differ,
@@ -143,7 +145,9 @@ def unsure(stored, came):
                 yield number, figure, " ".join(dict.fromkeys(others))
 
 
-def run_under(path, arithmetic, after_cell=None):
+def run_under(
+    path: str | Path, arithmetic: str, after_cell: Callable[[], object] | None = None
+) -> list:
     """The cells of a notebook, with finer checked ones, run under one of ARITHMETICS.
 
     after_cell: called without arguments after each code cell, for a progress bar.
@@ -164,7 +168,7 @@ def run_under(path, arithmetic, after_cell=None):
     return tidy(notebook).cells[1:]
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the notebooks named under all arithmetics; return 1 when a figure does not survive."""
     import nbformat
 

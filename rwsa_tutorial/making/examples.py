@@ -114,7 +114,9 @@ def across_a_room(wave: np.ndarray, seconds: float, rng: np.random.Generator) ->
     return np.fft.irfft(spectrum, size)[: len(wave)]
 
 
-def background_talk(n: int, engine: KokoroEngine, count: int, rng) -> np.ndarray:
+def background_talk(
+    n: int, engine: KokoroEngine, count: int, rng: np.random.Generator
+) -> np.ndarray:
     """``count`` people talking at once, none of them the speaker of an example."""
     voices = []
     for voice in TALKERS[:count]:

@@ -4,6 +4,8 @@ python -m rwsa_tutorial.making.likeness --recorded FOLDER --out docs/noises.png
 """
 
 import argparse
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -17,7 +19,7 @@ from ..paths import data_path, whole_file
 SECONDS = 30  # of each recording, so that a long one does not count for more
 
 
-def noises_of(paths, progress=True):
+def noises_of(paths: Iterable[str | Path], progress: bool = True) -> list[tuple[str, np.ndarray]]:
     """(name, wave) of each noise recording: up to 30 s, at 16 kHz; channels are averaged.
 
     The name is the file's without its extension. Raises ValueError, in words, for what is no
@@ -34,7 +36,7 @@ def noises_of(paths, progress=True):
     return found
 
 
-def table(kinds):
+def table(kinds: Mapping[str, list[tuple[str, np.ndarray]]]) -> str:
     """Text: for each noise its unsteadiness, loudest band and deepest modulation.
 
     kinds: {"ours": [(name, wave)], ...}.
@@ -48,7 +50,7 @@ def table(kinds):
     return tables.aligned(lines, left=2)
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Draw the figure, print the table. Exit status 2, with a line, for bad input."""
     parser = argparse.ArgumentParser("rwsa_tutorial.making.likeness", description=__doc__)
     parser.add_argument("--recorded", required=True, help="folder of recorded noises")

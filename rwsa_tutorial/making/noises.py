@@ -6,7 +6,7 @@ decides the level. The same seed gives the same noise.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -23,7 +23,9 @@ def unit(wave: np.ndarray) -> np.ndarray:
     return wave / level
 
 
-def shaped(n: int, gain, rng: np.random.Generator) -> np.ndarray:
+def shaped(
+    n: int, gain: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator
+) -> np.ndarray:
     """Gaussian noise (n,) whose amplitude spectrum follows ``gain(frequency in Hz)``."""
     spectrum = np.fft.rfft(rng.standard_normal(n))
     return unit(np.fft.irfft(spectrum * gain(np.fft.rfftfreq(n, 1 / SAMPLE_RATE)), n))
@@ -53,7 +55,9 @@ def slow(n: int, hertz: float, rng: np.random.Generator) -> np.ndarray:
     return unit(points[left] * (1 - blend) + points[np.minimum(left + 1, len(points) - 1)] * blend)
 
 
-def modulated(n: int, low: float, high: float, hertz: float, depth_db: float, rng) -> np.ndarray:
+def modulated(
+    n: int, low: float, high: float, hertz: float, depth_db: float, rng: np.random.Generator
+) -> np.ndarray:
     """A band of noise whose level wanders by ``depth_db`` (root mean square) up to ``hertz``."""
     return unit(band(n, low, high, rng) * 10 ** (slow(n, hertz, rng) * depth_db / 20))
 
@@ -68,12 +72,14 @@ def long_term_spectrum(waves: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndar
     return np.fft.rfftfreq(512, 1 / SAMPLE_RATE), np.sqrt(power / power.max())
 
 
-def speech_shaped(n: int, spectrum: tuple[np.ndarray, np.ndarray], rng) -> np.ndarray:
+def speech_shaped(
+    n: int, spectrum: tuple[np.ndarray, np.ndarray], rng: np.random.Generator
+) -> np.ndarray:
     """Steady noise with the long-term spectrum of speech (see `long_term_spectrum`)."""
     return shaped(n, lambda f: np.interp(f, *spectrum), rng)
 
 
-def babble(n: int, voices: Sequence[Sequence[np.ndarray]], rng) -> np.ndarray:
+def babble(n: int, voices: Sequence[Sequence[np.ndarray]], rng: np.random.Generator) -> np.ndarray:
     """Several people at once: each voice speaks its own waves in random order, at its own level."""
     total = np.zeros(n)
     for waves in voices:
@@ -121,7 +127,9 @@ def ring(frequency: float, seconds: float, rng: np.random.Generator) -> np.ndarr
     return wave / np.abs(wave).max()
 
 
-def sequence(n: int, effects: Sequence[np.ndarray], per_second: float, rng) -> np.ndarray:
+def sequence(
+    n: int, effects: Sequence[np.ndarray], per_second: float, rng: np.random.Generator
+) -> np.ndarray:
     """Place short effects at random times and levels (spread about 5 dB) in n samples.
 
     At least one effect is placed. Raises ValueError if there is none to place.

@@ -12,7 +12,13 @@ import os
 import re
 import sys
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+    from PIL import Image
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET_WORDS = "An interactive part: run this cell in JupyterLab to use it."
@@ -22,7 +28,7 @@ THUMBNAIL = "thumbnail"  # the tag of the cell whose picture stands on the conte
 THUMBNAIL_SIZE = 300, 190  # pixels at most, width and height
 
 
-def notebooks_in(places):
+def notebooks_in(places: Iterable[str | Path]) -> list[Path]:
     """Notebook paths, sorted, of files and folders (one level deep, as the lessons lie).
 
     Raises FileNotFoundError for a place that is no notebook and holds none.
@@ -36,7 +42,7 @@ def notebooks_in(places):
     return paths
 
 
-def tidy(notebook):
+def tidy(notebook: "NotebookNode") -> "NotebookNode":
     """Take out, in place, what differs from run to run or cannot be shown without a kernel.
 
     Widget states go (GitHub calls such a notebook invalid) and a widget's view becomes one plain
@@ -66,13 +72,13 @@ def tidy(notebook):
     return notebook
 
 
-def is_progress(output):
+def is_progress(output: Mapping) -> bool:
     """Whether this output of a cell is a progress bar, which is of use only while it moves."""
     data = output.get("data", {})
     return WIDGET_VIEW in data and bool(PROGRESS.search(data.get("text/plain", "")))
 
 
-def packed(png):
+def packed(png: bytes) -> tuple[str, bytes]:
     """A PNG figure as (MIME type, bytes): 128 colours, or JPEG where that is smaller.
 
     Lines and letters stay sharp in the one, spectrograms (every pixel its own colour) shrink to a
@@ -92,7 +98,7 @@ def packed(png):
     return smallest[1], smallest[0].getvalue()
 
 
-def thumbnail(notebook):
+def thumbnail(notebook: "NotebookNode") -> "Image.Image | None":
     """The picture of the cell tagged "thumbnail", made small, as a Pillow image; None without one.
 
     Raises ValueError when several cells have the tag, or when the one that has it shows no picture.
@@ -118,7 +124,7 @@ def thumbnail(notebook):
     return picture
 
 
-def keep_thumbnail(path):
+def keep_thumbnail(path: str | Path) -> None:
     """Write thumbnails/NAME.png beside the notebook at `path`, if a cell of it is tagged."""
     import nbformat
 
@@ -129,7 +135,13 @@ def keep_thumbnail(path):
         picture.quantize(128).save(target, optimize=True)
 
 
-def execute(notebook, folder, timeout=600, env=None, **options):
+def execute(
+    notebook: "NotebookNode",
+    folder: str | Path,
+    timeout: int = 600,
+    env: Mapping[str, str] | None = None,
+    **options: object,
+) -> None:
     """Run all cells of a notebook, in place, as if it lay in `folder`.
 
     timeout: seconds for one cell. env: the kernel's environment, by default ours. options:
@@ -150,7 +162,7 @@ def execute(notebook, folder, timeout=600, env=None, **options):
     ).execute(env=os.environ if env is None else env)
 
 
-def run(path, timeout=600):
+def run(path: str | Path, timeout: int = 600) -> None:
     """Execute the notebook at `path` in its own folder and write it back with its outputs.
 
     The picture of a cell tagged "thumbnail" is kept for the contents page. timeout: seconds for one
@@ -166,7 +178,7 @@ def run(path, timeout=600):
     keep_thumbnail(path)
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the notebooks named; return 0, or 1 when one of them fails (the others still run)."""
     parser = argparse.ArgumentParser(
         prog="python -m rwsa_tutorial.making.notebooks", description=run.__doc__

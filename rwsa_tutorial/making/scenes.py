@@ -6,7 +6,10 @@ generator, and gives a float array (n,) at 16 kHz with root mean square 1.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..rates import SAMPLE_RATE
 from .noises import band, coloured, fan, keyboard, modulated, ring, shaped, slow, unit
@@ -16,7 +19,7 @@ def seconds(n: int) -> np.ndarray:
     return np.arange(n) / SAMPLE_RATE
 
 
-def harmonics(pitch: np.ndarray, amplitudes, rng: np.random.Generator) -> np.ndarray:
+def harmonics(pitch: np.ndarray, amplitudes: ArrayLike, rng: np.random.Generator) -> np.ndarray:
     """A sum of harmonics (n,) of a pitch curve (n,) in Hz; those above 7 kHz are left out."""
     phase = 2 * np.pi * np.cumsum(pitch) / SAMPLE_RATE
     wave = np.zeros(len(pitch))
@@ -26,7 +29,7 @@ def harmonics(pitch: np.ndarray, amplitudes, rng: np.random.Generator) -> np.nda
     return wave
 
 
-def resonant(wave: np.ndarray, peaks) -> np.ndarray:
+def resonant(wave: np.ndarray, peaks: Iterable[tuple[float, float, float]]) -> np.ndarray:
     """Colour a wave (n,) with resonances, a list of (frequency in Hz, width in Hz, gain)."""
     f = np.fft.rfftfreq(len(wave), 1 / SAMPLE_RATE)
     gain = 0.1 + sum(g / (1 + ((f - centre) / width) ** 2) for centre, width, g in peaks)

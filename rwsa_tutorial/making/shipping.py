@@ -13,7 +13,10 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from torch import nn
 
 from ..enhancement import SEGMENT_SECONDS
 from ..model import count_parameters
@@ -28,7 +31,7 @@ from .packing import minutes
 ABSOLUTE = re.compile(r"""(?<![^\s="'])(?:[A-Za-z]:|~)?(?:[/\\][^\s/\\,]+)+[/\\]""")
 
 
-def sources(data):
+def sources(data: str | Path) -> list[dict]:
     """What a folder packed by `corpora.recorded` holds: a dict for each source.
 
     Minutes are of the training split. Raises FileNotFoundError when there is no index.json.
@@ -47,7 +50,9 @@ def sources(data):
     ]
 
 
-def test_scores(model, tests):
+def test_scores(
+    model: nn.Module, tests: Iterable[tuple[str, str | Path, str | Path]]
+) -> dict[str, dict]:
     """name -> {"files", "noisy", "enhanced"} with mean scores; tests: (name, clean, noisy).
 
     A mean is None where no file has the score.
@@ -66,7 +71,7 @@ def test_scores(model, tests):
     return result
 
 
-def without_folders(story):
+def without_folders(story: object) -> object:
     """The same story (dict, list, text ...) with every path cut down to its last name.
 
     Where the files lay on the machine that trained is nobody else's concern.
@@ -78,7 +83,7 @@ def without_folders(story):
     return ABSOLUTE.sub("", story) if isinstance(story, str) else story
 
 
-def how(run, last=False):
+def how(run: RunFolder, last: bool = False) -> dict:
     """How a run was made, as a dict; `settings` and `command` repeat it.
 
     Steps, hours and validation are those of its best weights, or of the last ones. Raises
@@ -100,7 +105,13 @@ def how(run, last=False):
     }
 
 
-def provenance(run, tests, model, before=(), last=False):
+def provenance(
+    run: RunFolder,
+    tests: Iterable[tuple[str, str | Path, str | Path]],
+    model: nn.Module,
+    before: Sequence[RunFolder] = (),
+    last: bool = False,
+) -> dict:
     """The story of a run as a dict.
 
     run: `RunFolder`. tests: as for `test_scores`. before: the runs whose weights it began with, the
@@ -126,7 +137,7 @@ def provenance(run, tests, model, before=(), last=False):
     }
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Ship the weights of a run; return 0, or 2 with words on standard error for bad input."""
     parser = argparse.ArgumentParser(
         prog="python -m rwsa_tutorial.making.shipping", description=__doc__.split("\n")[0]

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from ..rates import SAMPLE_RATE
 from .mini import plan
@@ -46,7 +47,9 @@ def held_out() -> frozenset[str]:
     return frozenset(EXAMPLE_VOICES) | scored
 
 
-def utterances(engine: str, say, voices: list[str], number: int, progress) -> Iterator[Stretch]:
+def utterances(
+    engine: str, say: Callable, voices: list[str], number: int, progress: tqdm
+) -> Iterator[Stretch]:
     """Five minutes of utterances, voice after voice, all drawn from the part's number."""
     rng = np.random.default_rng([5, len(engine), number])
     seconds, count = 0.0, 0

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
+from ..domains.comparing import Description
+from ..domains.distance import Distances
 from ..domains.measures import MODULATIONS, THIRD_OCTAVES, modulation, spectrum
 from ..scores.metrics import shown
 from .style import HIGHLIGHT, SHARED, SLANTED, as_array
@@ -23,7 +27,9 @@ def _corpus_style(place):
     return colour, CORPUS_LINES[cycle], CORPUS_MARKERS[cycle]
 
 
-def corpora_compared(descriptions, results=()):
+def corpora_compared(
+    descriptions: Sequence[Description], results: Sequence[Distances] = ()
+) -> tuple[Figure, np.ndarray]:
     """Are corpora different domains? What was measured of each, and the distances between them.
 
     Points are recordings, bars their means; lines are means over recordings, shaded by their
@@ -124,7 +130,9 @@ def _distances(ax, result):
     ax.set_yticks(range(len(result.names)), result.names)
 
 
-def noises_compared(ours, recorded):
+def noises_compared(
+    ours: Sequence[tuple[str, np.ndarray]], recorded: Sequence[tuple[str, np.ndarray]]
+) -> tuple[Figure, np.ndarray]:
     """Synthetic noises against recorded ones: long-term spectra and modulation spectra.
 
     ``ours`` and ``recorded`` are lists of (name, wave (n,) at 16 kHz); waves of one name are

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from .maps import NETWORK_PARTS, draw_arrow, draw_box, draw_route, network_map
 from .style import ENHANCED, HIGHLIGHT, NOISY, SHARED, axes_of
 
 
-def doubling_map(steps: int = 8, ax=None):
+def doubling_map(steps: int = 8, ax: Axes | None = None) -> tuple[Figure, Axes]:
     """Who adds to whom in the doubling scan of ``steps`` elements, a row a round.
 
     An arrow carries the sum of a span of steps to the place where it is joined to the next span.
@@ -49,7 +52,7 @@ def doubling_map(steps: int = 8, ax=None):
     return fig, ax
 
 
-def mixer_map(ax=None):
+def mixer_map(ax: Axes | None = None) -> tuple[Figure, Axes]:
     """The Mamba mixer as boxes, with the shape of what runs along each arrow."""
     fig, ax = axes_of(ax, (11.5, 3.9))
     parts = {
@@ -105,7 +108,7 @@ def mixer_map(ax=None):
 SET_COLOURS = (SHARED, "#56B4E9", NOISY, ENHANCED, "#F0E442", HIGHLIGHT)
 
 
-def sharing_map(sets: dict, ax=None):
+def sharing_map(sets: dict, ax: Axes | None = None) -> tuple[Figure, Axes]:
     """Which places of the network use one weight set for their attention, with the ties drawn.
 
     ``sets``: (path, level, block, axis) -> the name of its weight set, as `model.weight_set` gives
@@ -154,7 +157,7 @@ def _letters(number):
     return ("" if number < 26 else _letters(number // 26 - 1)) + chr(65 + number % 26)
 
 
-def folding_map(frames: int = 5, bins: int = 3, ax=None):
+def folding_map(frames: int = 5, bins: int = 3, ax: Axes | None = None) -> tuple[Figure, Axes]:
     """One image (B, C, T, F), and the sequences it becomes along time and along frequency.
 
     A square is one point, the C numbers of frame t and bin f, with "t, f" in it. One sequence of
@@ -206,7 +209,7 @@ def folding_map(frames: int = 5, bins: int = 3, ax=None):
     return fig, ax
 
 
-def block_map(ax=None):
+def block_map(ax: Axes | None = None) -> tuple[Figure, Axes]:
     """The MambAttention block: two halves of attention and BiMamba, with one attention for both."""
     fig, ax = axes_of(ax, (11.5, 2.9))
     y, places = 0.0, (1.75, 4.1, 7.85, 10.2)  # of the four parts
@@ -252,7 +255,9 @@ def block_map(ax=None):
     return fig, ax
 
 
-def cost_map(costs, words=None, ax=None):
+def cost_map(
+    costs: Mapping[str, float], words: Mapping[str, str] | None = None, ax: Axes | None = None
+) -> tuple[Figure, Axes]:
     """`network_map` with each part as dark as its share of a cost.
 
     costs: part of the network (a key of NETWORK_PARTS) -> number >= 0; parts that are not in it

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from ..features import HOP, N_FFT, SAMPLE_RATE
+from ..inside import Scan
 from .signals import spectrogram
 from .style import HIGHLIGHT, MUTED, SPECTROGRAM_MAP, as_array, axes_of
 
 
-def response_picture(response, ax=None, *, top=None, range_db=60.0, title=None, colour_bar=True):
+def response_picture(
+    response: ArrayLike,
+    ax: Axes | None = None,
+    *,
+    top: float | None = None,
+    range_db: float = 60.0,
+    title: str | None = None,
+    colour_bar: bool = True,
+) -> tuple[Figure, Axes]:
     """How far the output moved at each point of an image: (T, F), sizes, 0 or more.
 
     In dB down from ``top`` (a size; default: the largest); grey is exactly zero. T frames are
@@ -39,7 +51,9 @@ def response_picture(response, ax=None, *, top=None, range_db=60.0, title=None, 
     return fig, ax
 
 
-def deformed_taps(mag, offsets, frame, row, ax=None):
+def deformed_taps(
+    mag: ArrayLike, offsets: ArrayLike, frame: int, row: int, ax: Axes | None = None
+) -> tuple[Figure, Axes]:
     """Where a deformable convolution looks: arrows over the spectrogram that the network heard.
 
     mag: compressed noisy magnitude (F, T). offsets: (18, T', F') in pixels of the layer, as
@@ -85,7 +99,17 @@ def deformed_taps(mag, offsets, frame, row, ax=None):
     return fig, ax
 
 
-def looks_at(mag, weights, frame, bin, along="frequency", *, scale=1, top_khz=3.0, title=None):
+def looks_at(
+    mag: ArrayLike,
+    weights: ArrayLike,
+    frame: int,
+    bin: int,
+    along: str = "frequency",
+    *,
+    scale: int = 1,
+    top_khz: float = 3.0,
+    title: str | None = None,
+) -> tuple[Figure, tuple[Axes, Axes]]:
     """Where one point of a spectrogram looks: its row of an attention map, over the picture.
 
     mag: compressed magnitude (F, T). weights: (L,), adding up to 1, of the steps along
@@ -141,7 +165,15 @@ def _pixel(mag, size):
     return second, SAMPLE_RATE / N_FFT / 1000 * round(mag.shape[0] / size[1])
 
 
-def attention_map(weights, step, along="frequency", ax=None, *, scale=1, title=None):
+def attention_map(
+    weights: ArrayLike,
+    step: int,
+    along: str = "frequency",
+    ax: Axes | None = None,
+    *,
+    scale: int = 1,
+    title: str | None = None,
+) -> tuple[Figure, Axes]:
     """A whole attention map (L, L): row i holds where step i looks, in even shares 1 / L.
 
     step: the row that is marked. along: "frequency" or "time", of steps that are ``scale`` bins or
@@ -170,7 +202,9 @@ def attention_map(weights, step, along="frequency", ax=None, *, scale=1, title=N
     return fig, ax
 
 
-def remembered(mag, scan, axis, place, ax=None):
+def remembered(
+    mag: ArrayLike, scan: Scan, axis: str, place: int, ax: Axes | None = None
+) -> tuple[Figure, Axes]:
     """One channel of a scan: its steps, how much it remembers, and its states along one sequence.
 
     mag: compressed magnitude (F, T). scan: an `inside.Scan` along "time" or "frequency".

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from .signals import colour_of
@@ -22,7 +26,17 @@ LESSONS = (
 )
 
 
-def draw_box(ax, centre, size, text, *, face="white", edge="black", width=1.0, font=8.5):
+def draw_box(
+    ax: Axes,
+    centre: tuple[float, float],
+    size: tuple[float, float],
+    text: str,
+    *,
+    face: object = "white",
+    edge: object = "black",
+    width: float = 1.0,
+    font: float = 8.5,
+) -> None:
     """A rounded box with text in its middle."""
     x, y = centre[0] - size[0] / 2, centre[1] - size[1] / 2
     style = "round,pad=0,rounding_size=0.08"
@@ -34,7 +48,17 @@ def draw_box(ax, centre, size, text, *, face="white", edge="black", width=1.0, f
     ax.text(*centre, text, ha="center", va="center", fontsize=font, linespacing=1.25)
 
 
-def draw_arrow(ax, start, end, *, style="-|>", colour="black", line="-", bend=0.0, width=1.1):
+def draw_arrow(
+    ax: Axes,
+    start: tuple[float, float],
+    end: tuple[float, float],
+    *,
+    style: str = "-|>",
+    colour: object = "black",
+    line: str = "-",
+    bend: float = 0.0,
+    width: float = 1.1,
+) -> None:
     """An arrow between two points; ``bend`` curves it."""
     ax.annotate(
         "",
@@ -52,7 +76,7 @@ def draw_arrow(ax, start, end, *, style="-|>", colour="black", line="-", bend=0.
     )
 
 
-def course_map(here: str | None = None, ax=None):
+def course_map(here: str | None = None, ax: Axes | None = None) -> tuple[Figure, Axes]:
     """The eleven lessons in reading order; ``here`` ("00" to "10") marks one.
 
     Raises ValueError for a number that is no lesson.
@@ -128,7 +152,7 @@ NETWORK_GROUPS = {
 }
 
 
-def network_map(here: str | None = None, ax=None):
+def network_map(here: str | None = None, ax: Axes | None = None) -> tuple[Figure, Axes]:
     """The whole network, with "you are here" on a part or a group of parts.
 
     ``here`` is a key of NETWORK_PARTS or of NETWORK_GROUPS ("stft" marks both transforms).
@@ -211,7 +235,7 @@ def network_map(here: str | None = None, ax=None):
     return fig, ax
 
 
-def draw_route(ax, corners, colour):
+def draw_route(ax: Axes, corners: Sequence[tuple[float, float]], colour: object) -> None:
     """A line through ``corners`` that ends in an arrow."""
     xs, ys = zip(*corners, strict=True)
     ax.plot(xs[:-1], ys[:-1], color=colour, linewidth=1.0)

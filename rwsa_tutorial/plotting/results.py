@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from ..machine import duration
 from ..scores.metrics import shown
@@ -24,7 +28,7 @@ from .style import (
 )
 
 
-def scores(table: dict):
+def scores(table: dict) -> tuple[Figure, np.ndarray]:
     """Bars of the four metrics. ``table`` maps names to what ``rt.score`` returns.
 
     A missing score (None or NaN) is written as a dash and never drawn as a bar.
@@ -46,7 +50,7 @@ def scores(table: dict):
     return fig, axes
 
 
-def scan_times(rows):
+def scan_times(rows: list[dict]) -> tuple[Figure, np.ndarray]:
     """Bars of each scan engine's time, on a log axis, with its ratio to the readable loop.
 
     ``rows`` is what ``bench.scan_rows`` returns; an engine that was not measured is named as such.
@@ -94,7 +98,9 @@ TERM_COLOURS = {
 }
 
 
-def training_curves(rows, axes=None):
+def training_curves(
+    rows: list[dict], axes: Sequence[Axes] | np.ndarray | None = None
+) -> tuple[Figure, Sequence[Axes] | np.ndarray]:
     """A run so far: the terms of the loss, PESQ and SI-SDR of validation, against the step.
 
     rows: of metrics.jsonl and validation.jsonl together, as `RunFolder.rows` gives them. The
@@ -132,7 +138,9 @@ def training_curves(rows, axes=None):
     return fig, axes
 
 
-def training_progress(rows, example=None):
+def training_progress(
+    rows: list[dict], example: Mapping[str, ArrayLike] | None = None
+) -> tuple[Figure, Sequence[Axes] | np.ndarray]:
     """`training_curves`, and below them one recording as it gets cleaner.
 
     rows: as for `training_curves`. example: name -> wave (n,) at 16 kHz, such as the files in a
@@ -158,7 +166,11 @@ def training_progress(rows, example=None):
 CLEAR_CHANGE = {"pesq": 2.0, "ssnr": 10.0, "estoi": 0.2, "si_sdr": 12.0}
 
 
-def who_hears_what(terms, scores=None, reference="noisy"):
+def who_hears_what(
+    terms: Mapping[str, Mapping],
+    scores: Mapping[str, Mapping] | None = None,
+    reference: str = "noisy",
+) -> tuple[Figure, Axes]:
     """Heat map of damages (rows) against terms of the loss and scores (columns).
 
     terms: {damage: {term: value}}, each value relative to that of the recording ``reference``.
@@ -215,7 +227,14 @@ def _short(metric, value):
     return f"{value:.0f}" if abs(value) < 100 else "∞" if value > 0 else "−∞"
 
 
-def gain_map(table, scale, ax=None, *, title=None, form="{:+.2f}"):
+def gain_map(
+    table: Mapping[str, Mapping],
+    scale: float,
+    ax: Axes | None = None,
+    *,
+    title: str | None = None,
+    form: str = "{:+.2f}",
+) -> tuple[Figure, Axes]:
     """Gains as a map of colours, with the numbers in the cells: green is better, brown is worse.
 
     table: {row: {column: gain, or None for a dash}}; the columns are those of all rows, in the
@@ -244,7 +263,13 @@ def gain_map(table, scale, ax=None, *, title=None, form="{:+.2f}"):
     return fig, ax
 
 
-def interval_rows(rows, ax=None, *, colours=None, label=None):
+def interval_rows(
+    rows: Mapping[str, tuple],
+    ax: Axes | None = None,
+    *,
+    colours: Mapping[str, str] | None = None,
+    label: str | None = None,
+) -> tuple[Figure, Axes]:
     """Means with their intervals, a line each, the first on top; a grey line marks no gain.
 
     rows: {name: (mean, low, high)}, or (mean, None, None) for a mean alone. colours: {name:

@@ -7,6 +7,10 @@ import math
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from numpy.typing import ArrayLike
 
 from ..features import COMPRESSION, HOP, N_FFT, SAMPLE_RATE
 from .style import (
@@ -28,7 +32,9 @@ def colour_of(name: str) -> str:
     return next((c for word, c in COLOURS.items() if word in name.lower()), MUTED)
 
 
-def magnitude_of(values, n_fft=N_FFT, hop=HOP, exponent=COMPRESSION) -> np.ndarray:
+def magnitude_of(
+    values: ArrayLike, n_fft: int = N_FFT, hop: int = HOP, exponent: float = COMPRESSION
+) -> np.ndarray:
     """Uncompressed STFT magnitude (F, T) of a waveform (n,) or of a compressed magnitude (F, T).
 
     Raises ValueError for any other number of axes.
@@ -48,7 +54,15 @@ def magnitude_of(values, n_fft=N_FFT, hop=HOP, exponent=COMPRESSION) -> np.ndarr
     )
 
 
-def waveform(wave, sample_rate: int = SAMPLE_RATE, ax=None, *, label=None, colour=None, title=None):
+def waveform(
+    wave: ArrayLike,
+    sample_rate: int = SAMPLE_RATE,
+    ax: Axes | None = None,
+    *,
+    label: str | None = None,
+    colour: str | None = None,
+    title: str | None = None,
+) -> tuple[Figure, Axes]:
     """A waveform (n,) against time in seconds; ``label`` also chooses the colour."""
     wave = as_array(wave)
     if wave.ndim != 1:
@@ -64,9 +78,9 @@ def waveform(wave, sample_rate: int = SAMPLE_RATE, ax=None, *, label=None, colou
 
 
 def spectrogram(
-    values,
+    values: ArrayLike,
     sample_rate: int = SAMPLE_RATE,
-    ax=None,
+    ax: Axes | None = None,
     *,
     n_fft: int = N_FFT,
     hop: int = HOP,
@@ -76,7 +90,7 @@ def spectrogram(
     top: float | None = None,
     title: str | None = None,
     colour_bar: bool = True,
-):
+) -> tuple[Figure, Axes]:
     """Spectrogram of a waveform (n,) or of a compressed magnitude (F, T), in seconds and kHz.
 
     ``scale="db"`` shows 20 log10 of the magnitude, ``dynamic_range`` dB down from ``top`` (dB;
@@ -106,14 +120,14 @@ def spectrogram(
 
 
 def phase_picture(
-    phase,
+    phase: ArrayLike,
     sample_rate: int = SAMPLE_RATE,
-    ax=None,
+    ax: Axes | None = None,
     *,
     n_fft: int = N_FFT,
     hop: int = HOP,
     title: str | None = None,
-):
+) -> tuple[Figure, Axes]:
     """A phase (F, T) in radians on a colour map that closes: -pi and pi look alike."""
     fig, ax = axes_of(ax)
     picture = draw_image(
@@ -126,15 +140,15 @@ def phase_picture(
 
 
 def mask_picture(
-    mask,
+    mask: ArrayLike,
     sample_rate: int = SAMPLE_RATE,
-    ax=None,
+    ax: Axes | None = None,
     *,
     n_fft: int = N_FFT,
     hop: int = HOP,
     top: float = 2.0,
     title: str | None = None,
-):
+) -> tuple[Figure, Axes]:
     """A mask (F, T): white leaves a bin alone, brown lowers it, green raises it (0 to ``top``)."""
     fig, ax = axes_of(ax)
     picture = draw_image(ax, as_array(mask), sample_rate, n_fft, hop, cmap="BrBG", vmin=0, vmax=top)
@@ -143,7 +157,9 @@ def mask_picture(
     return fig, ax
 
 
-def draw_image(ax, image, sample_rate, n_fft, hop, **style):
+def draw_image(
+    ax: Axes, image: np.ndarray, sample_rate: int, n_fft: int, hop: int, **style: object
+) -> AxesImage:
     """An (F, T) image with pixel centres on the frames' times and the bins' frequencies."""
     bins, frames = image.shape
     second, kilohertz = hop / sample_rate, sample_rate / n_fft / 1000
@@ -154,7 +170,9 @@ def draw_image(ax, image, sample_rate, n_fft, hop, **style):
     )
 
 
-def before_after(signals: dict, sample_rate: int = SAMPLE_RATE, *, dynamic_range: float = 70.0):
+def before_after(
+    signals: dict, sample_rate: int = SAMPLE_RATE, *, dynamic_range: float = 70.0
+) -> tuple[Figure, np.ndarray]:
     """Waveforms over spectrograms, a column a signal, all on the same scales.
 
     ``signals`` maps names ("noisy", "enhanced", "clean") to waveforms (n,).
@@ -186,7 +204,7 @@ def before_after(signals: dict, sample_rate: int = SAMPLE_RATE, *, dynamic_range
     return fig, axes
 
 
-def angle_difference(target, estimate, ax=None):
+def angle_difference(target: float, estimate: float, ax: Axes | None = None) -> tuple[Figure, Axes]:
     """Two angles in radians on the circle: their plain difference, and the short way between them.
 
     The plain difference is drawn as the way along the number line, around the circle as often as it

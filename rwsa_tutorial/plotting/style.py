@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 # From the palette of Okabe and Ito, which colour-blind readers can tell apart.
 CLEAN, NOISY, ENHANCED = "#0072B2", "#E69F00", "#009E73"
@@ -19,12 +22,12 @@ METRICS = {
 }
 
 
-def as_array(values) -> np.ndarray:
+def as_array(values: ArrayLike) -> np.ndarray:
     """Tensor or array-like -> NumPy array on the CPU."""
     return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
 
 
-def axes_of(ax, size=(9.0, 3.2)):
+def axes_of(ax: Axes | None, size: tuple[float, float] = (9.0, 3.2)) -> tuple[Figure, Axes]:
     """The given axes with their figure, or new ones."""
     if ax is None:
         return plt.subplots(figsize=size, layout="constrained")

@@ -9,7 +9,7 @@ from ..compiled.scan import backward, forward
 from ..shapes import Float
 
 
-def can_run():
+def can_run() -> bool | str:
     """True, or the reason why not in words."""
     return why_not() or True
 

@@ -208,7 +208,7 @@ INTERPRETED = not isinstance(_forward, triton.JITFunction)
 
 
 @cache
-def can_run():
+def can_run() -> bool | str:
     """True, or the reason why not in words: a small scan is tried."""
     if INTERPRETED:
         return True

@@ -18,7 +18,7 @@ def _upstream():
 
 
 @cache
-def can_run():
+def can_run() -> bool | str:
     """True, or the reason why not in words."""
     if not torch.cuda.is_available():
         return "needs a CUDA GPU, and torch finds none"
@@ -30,7 +30,7 @@ def can_run():
     return True
 
 
-def too_much(u, A):
+def too_much(u: Tensor, A: Tensor) -> str | None:
     """Why the kernel cannot take these tensors, in words, or None. u: (B, D, L), A: (D, N)."""
     if u.device.type != "cuda":
         return f"it works on CUDA tensors; u is on {u.device}"

@@ -1,11 +1,12 @@
 """How sure is a mean over recordings? Gains a recording, and the bootstrap (notebook 09)."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .metrics import is_finite
 
 
-def gains(rows, metric):
+def gains(rows: list[dict], metric: str) -> dict[str, float]:
     """How much each recording gained by enhancement: enhanced - noisy.
 
     Args:
@@ -30,7 +31,7 @@ def gains(rows, metric):
     return found
 
 
-def resampled_means(values, draws=2000, seed=0):
+def resampled_means(values: ArrayLike, draws: int = 2000, seed: int = 0) -> np.ndarray:
     """Means of as many values as there are, drawn with replacement: the bootstrap (Efron 1979).
 
     Args:
@@ -50,7 +51,9 @@ def resampled_means(values, draws=2000, seed=0):
     return values[picks].mean(axis=1)
 
 
-def interval(values, level=0.95, draws=2000, seed=0):
+def interval(
+    values: ArrayLike, level: float = 0.95, draws: int = 2000, seed: int = 0
+) -> tuple[float, float]:
     """The mean's bootstrap interval: (low, high), between which `level` of `resampled_means` lie.
 
     The percentile interval. Of few values it is too narrow: of 10, by nearly a fifth.

@@ -2,15 +2,17 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 
 import torch
+from torch import nn
 
-from ..corpora.corpus import Recipe
+from ..corpora.corpus import Pair, Recipe
 
 LENGTH = 16  # hexadecimal digits; 2^32 things would have to be told apart before two are alike
 
 
-def of_pairs(pairs):
+def of_pairs(pairs: Iterable[Pair]) -> dict[str, str | None]:
     """Digests of these `corpora.corpus.Pair`s: what their files hold, and how they are mixed.
 
     Returns:
@@ -36,7 +38,7 @@ def of_pairs(pairs):
     return found
 
 
-def of_network(model):
+def of_network(model: nn.Module) -> str:
     """The digest of a network's weights, by name, and of its configuration."""
     digest = hashlib.sha256(repr(getattr(model, "config", None)).encode())
     for name, value in model.state_dict().items():
@@ -46,7 +48,7 @@ def of_network(model):
     return _text(digest)
 
 
-def of_value(value):
+def of_value(value: object) -> str:
     """The digest of what JSON can hold, such as settings; dicts whatever their order."""
     return _text(hashlib.sha256(json.dumps(value, sort_keys=True).encode()))
 

@@ -3,8 +3,10 @@
 import math
 import os
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from torch import nn
 from tqdm.auto import tqdm
 
 from .. import tables
@@ -19,7 +21,7 @@ NO_MEMORY = re.compile("(out of|not enough|allocate) memory", re.IGNORECASE)
 WORDS = ("file", "signal", "recordings", "network")  # the columns that hold no numbers
 
 
-def pair_folders(clean, noisy):
+def pair_folders(clean: str | Path, noisy: str | Path) -> list[tuple[Path, Path]]:
     """Pair the recordings of two folders by equal name (the extension may differ) or by fileid_N.
 
     Args:
@@ -35,7 +37,14 @@ def pair_folders(clean, noisy):
     return paired_files(clean, noisy)
 
 
-def evaluate(pairs, model=None, metrics=METRICS, *, problems=None, progress=True):
+def evaluate(
+    pairs: Sequence,
+    model: nn.Module | Callable | None = None,
+    metrics: Sequence[str] = METRICS,
+    *,
+    problems: list | None = None,
+    progress: bool = True,
+) -> list[dict]:
     """Score every noisy recording and, given a model, what the model makes of it.
 
     Args:
@@ -70,7 +79,7 @@ def evaluate(pairs, model=None, metrics=METRICS, *, problems=None, progress=True
     return rows
 
 
-def summary(rows):
+def summary(rows: list[dict]) -> dict[str, dict]:
     """Mean scores by signal, of the finite ones.
 
     A missing score has no place in a mean, and an infinite one would leave nothing of the others:
@@ -94,7 +103,7 @@ def summary(rows):
     return result
 
 
-def table(rows, files=True):
+def table(rows: list[dict], files: bool = True) -> str:
     """The rows and their means as text, one line each; a missing score reads "–".
 
     Notes below say what was left out of the means, and where PESQ is not installed.
@@ -124,13 +133,13 @@ def table(rows, files=True):
     return "\n".join([tables.aligned(lines, left=2), *notes])
 
 
-def pesq_note(rows):
+def pesq_note(rows: list[dict]) -> list[str]:
     """[what to do], where every PESQ of these rows is missing because it is not installed."""
     lacking = rows and all(row.get("pesq", 0) is None for row in rows)
     return [f"{PESQ_MISSING}."] if lacking and not pesq_is_installed() else []
 
 
-def write_csv(path, rows):
+def write_csv(path: str | Path, rows: list[dict]) -> None:
     """Write the rows as CSV, a line a row; a missing score is an empty cell.
 
     The file appears whole or not at all, and replaces an existing one.
@@ -140,7 +149,7 @@ def write_csv(path, rows):
     tables.write(path, columns, rows)
 
 
-def read_csv(path):
+def read_csv(path: str | Path) -> list[dict]:
     """The rows that `write_csv` wrote, missing scores as None.
 
     Raises ValueError, with the file's name, for another table.
@@ -158,7 +167,7 @@ def read_csv(path):
     return rows
 
 
-def as_pairs(pairs):
+def as_pairs(pairs: Sequence) -> list[Pair]:
     """`Pair`s of these: a (clean path, noisy path) is named by what tells it from the others.
 
     As for `evaluate`, which see.

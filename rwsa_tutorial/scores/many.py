@@ -12,6 +12,7 @@ import copy
 import json
 import warnings
 import zlib
+from collections.abc import Mapping, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -44,12 +45,12 @@ class Task:
     metrics: tuple = METRICS
 
     @cached_property
-    def network(self):
+    def network(self) -> str | None:
         """The digest of the network; None for none, and for a function, which has no digest."""
         known = isinstance(self.model, torch.nn.Module)
         return digests.of_network(self.model) if known else None
 
-    def fit(self, rows, name, recordings):
+    def fit(self, rows: object, name: str, recordings: str | None) -> bool:
         """Whether these rows are this task's of this pair, made from the same recordings."""
         signals = SIGNALS if self.model is not None else SIGNALS[:1]
         known = self.model is None or self.network is not None
@@ -69,7 +70,9 @@ class Task:
         )
 
 
-def score_all(tasks, jobs=1, progress=True):
+def score_all(
+    tasks: Sequence[Task], jobs: int = 1, progress: bool = True
+) -> tuple[list, list[str]]:
     """Score every recording of every task and write the CSV files.
 
     Until all is done, scores are kept in hidden files beside the CSV files. The same call again
@@ -113,7 +116,7 @@ def score_all(tasks, jobs=1, progress=True):
     return result, problems
 
 
-def is_done(task, recordings):
+def is_done(task: Task, recordings: Mapping[str, str | None]) -> bool:
     """Whether the task's CSV holds its scores, all of them, made from what is there now.
 
     recordings: of its pairs, as `digests.of_pairs` gives them.

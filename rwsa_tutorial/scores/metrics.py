@@ -8,8 +8,10 @@ entry in arXiv 2510.01958, Table 1.
 
 import itertools
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .. import audio
 from ..rates import SAMPLE_RATE
@@ -30,7 +32,9 @@ PESQ_MISSING = (
 )
 
 
-def score(clean, enhanced, sample_rate, metrics=METRICS):
+def score(
+    clean: ArrayLike, enhanced: ArrayLike, sample_rate: int, metrics: Sequence[str] = METRICS
+) -> dict[str, float | None]:
     """All four scores of one recording.
 
     Args:
@@ -55,7 +59,7 @@ def score(clean, enhanced, sample_rate, metrics=METRICS):
     return {name: functions[name](clean, enhanced) for name in metrics}
 
 
-def pesq(clean, enhanced):
+def pesq(clean: np.ndarray, enhanced: np.ndarray) -> float | None:
     """Wide-band PESQ (ITU-T P.862.2) at 16 kHz, by the `pesq` package: 1.04 (bad) to 4.64.
 
     The package crashes, and Python with it, on more than 50 utterances. So a wave over 18.8 s,
@@ -85,7 +89,7 @@ def pesq(clean, enhanced):
     return float(np.average(values, weights=lengths)) if values else None
 
 
-def pesq_is_installed():
+def pesq_is_installed() -> bool:
     """Whether `pesq` can score here, or is None everywhere."""
     return _pesq_package() is not None
 
@@ -109,7 +113,7 @@ def _pesq_of_piece(package, clean, enhanced):
     return value if np.isfinite(value) else None
 
 
-def pesq_edges(clean):
+def pesq_edges(clean: np.ndarray) -> list[int]:
     """Where `pesq` cuts this wave (n,): [0, ..., n]; nowhere up to 18.8 s."""
     n = len(clean)
     if n <= PESQ_LONGEST:
@@ -124,7 +128,7 @@ def pesq_edges(clean):
     return [*edges, n]
 
 
-def ssnr(clean, enhanced):
+def ssnr(clean: np.ndarray, enhanced: np.ndarray) -> float | None:
     """Segmental signal-to-noise ratio at 16 kHz in dB, between -10 and 35.
 
     Frames of 480 samples every 120, window 0.5 (1 - cos(2 pi k / 481)), k = 1..480; per frame
@@ -151,7 +155,7 @@ def ssnr(clean, enhanced):
     return float(np.clip(ratio, *SSNR_RANGE_DB).mean())
 
 
-def estoi(clean, enhanced):
+def estoi(clean: np.ndarray, enhanced: np.ndarray) -> float | None:
     """Extended short-time objective intelligibility at 16 kHz, by the `pystoi` package.
 
     Jensen and Taal 2016; 1 for identical signals, about 0 for unrelated ones.
@@ -176,7 +180,7 @@ def estoi(clean, enhanced):
             return None
 
 
-def si_sdr(clean, enhanced):
+def si_sdr(clean: np.ndarray, enhanced: np.ndarray) -> float | None:
     """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al. 2019), any rate.
 
     a = <enhanced, clean> / <clean, clean>;
@@ -221,11 +225,11 @@ def _pair(clean, enhanced):
     return tuple(audio.to_float(wave).astype(np.float64) for wave in (clean, enhanced))
 
 
-def shown(value, digits=2):
+def shown(value: float | None, digits: int = 2) -> str:
     """A score as text, "1.44"; "–" where it is missing (None)."""
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def is_finite(value):
+def is_finite(value: float | None) -> bool:
     """Whether a score counts in a mean: neither missing (None) nor infinite."""
     return value is not None and bool(np.isfinite(value))

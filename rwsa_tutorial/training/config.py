@@ -6,13 +6,14 @@ import difflib
 import math
 import types
 import typing
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
 from ..losses import WEIGHTS
-from ..model import VARIANTS, build_model
+from ..model import VARIANTS, ModelConfig, RWSAMambaUNet, build_model
 
 CHOICES = {
     "variant": tuple(VARIANTS),
@@ -137,17 +138,17 @@ class Config:
             _known(self.network, fields, "part of the network")
             raise
 
-    def model_config(self):
+    def model_config(self) -> ModelConfig:
         """The network's `ModelConfig`. Raises ValueError for impossible values."""
         options = {"sharing": self.sharing, "attention": self.attention, **self.network}
         return dataclasses.replace(VARIANTS[self.variant], **options)
 
-    def build_model(self):
+    def build_model(self) -> RWSAMambaUNet:
         """A network with fresh weights."""
         return build_model(self.model_config())
 
     @classmethod
-    def of(cls, settings, whole=False):
+    def of(cls, settings: Mapping, whole: bool = False) -> "Config":
         """From a dict: nested as in YAML. What is missing takes its default, unless `whole`."""
         if not isinstance(settings, dict):
             raise ValueError("settings are lines of `name: value`.")
@@ -164,7 +165,7 @@ class Config:
         return cls(**settings)
 
     @classmethod
-    def read(cls, path, changes=(), whole=False):
+    def read(cls, path: str | Path, changes: Iterable[str] = (), whole: bool = False) -> "Config":
         """From a YAML file, with `changed(changes)` on top. whole: it must have all settings.
 
         Raises FileNotFoundError, or ValueError with the file's name.
@@ -178,7 +179,7 @@ class Config:
         except (ValueError, yaml.YAMLError) as error:
             raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
 
-    def changed(self, changes):
+    def changed(self, changes: Iterable[str]) -> "Config":
         """A copy with changes on top: texts "name=value", such as "lr=1e-3" or "loss.metric=0".
 
         Raises ValueError in words.
@@ -188,12 +189,12 @@ class Config:
             _set(settings, change)
         return type(self).of(settings)
 
-    def as_dict(self):
+    def as_dict(self) -> dict:
         """Plain lists, dicts, numbers and words, as YAML holds them."""
         settings = dataclasses.asdict(self)
         return {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}
 
-    def to_yaml(self):
+    def to_yaml(self) -> str:
         """The text of a settings file."""
         return yaml.dump(self.as_dict(), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
@@ -207,7 +208,7 @@ _Dumper.add_representer(
 )
 
 
-def differences(one, other, leave_out=()):
+def differences(one: Config, other: Config, leave_out: Sequence[str] = ()) -> list[str]:
     """The names of the settings in which two configs differ, "loss.metric" style."""
     pairs = [(_flat(config.as_dict())) for config in (one, other)]
     names = {**pairs[0], **pairs[1]}

@@ -1,8 +1,11 @@
 """What the settings name as data: examples to learn from, pairs to validate on."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from ..corpora import load_corpus
@@ -11,6 +14,7 @@ from ..corpora.packed import sounds
 from ..corpora.pairs import clips, evenly, pairs
 from ..corpora.rooms import with_dry
 from ..features import SAMPLE_RATE
+from .config import Config
 from .datasets import Mixtures, Segments
 
 LISTED = 5  # files that an error names
@@ -18,7 +22,7 @@ HELD_OUT = 20  # every so many-th file of a plain folder is for validation
 VALID_SECONDS = 4  # of a validation pair that is mixed
 
 
-def corpus_of(config):
+def corpus_of(config: Config) -> Corpus:
     """The `Corpus` that config.data names, with something to train on and to validate on.
 
     Folders without splits of their own are split by every twentieth file.
@@ -47,7 +51,7 @@ def _split(items, kind):
     return {"train": tuple(x for x in items if id(x) not in kept), "valid": valid}
 
 
-def examples(corpus, config, count):
+def examples(corpus: Corpus, config: Config, count: int) -> tuple[Dataset, int]:
     """A dataset of `count` examples (clean, noisy), each (config.samples,), and its epoch.
 
     Returns (dataset, examples of an epoch: how many pairs, or clips of speech, there are).
@@ -59,7 +63,18 @@ def examples(corpus, config, count):
     return Segments(found, config.samples, config.seed, examples=count), len(found)
 
 
-def validation_pairs(corpus, config):
+def batches_of(config: Config, first: int, processes: int, rank: int) -> Iterator[range]:
+    """Which examples a process gets, from step `first` on: ranges of numbers, one by one.
+
+    All examples are dealt out in order, batch by batch, so that two processes learn in a step
+    from what one process with a batch twice as large learns from.
+    """
+    begin, end = first * config.accumulate, config.steps * config.accumulate
+    starts = ((turn * processes + rank) * config.batch for turn in range(begin, end))
+    return (range(start, start + config.batch) for start in starts)
+
+
+def validation_pairs(corpus: Corpus, config: Config) -> list:
     """Up to config.valid_pairs pairs, evenly out of the validation split; each has a `read()`."""
     if "valid" in corpus.splits:
         found = corpus.pairs("valid")
@@ -72,7 +87,7 @@ def validation_pairs(corpus, config):
     return [MixedPair(mixed, i) for i in range(config.valid_pairs)]
 
 
-def check_data(corpus, config, progress=True):
+def check_data(corpus: Corpus, config: Config, progress: bool = True) -> None:
     """Look at all data before the first step: better told now than after an hour.
 
     Every pair to validate on is read; of what is learnt from, the head of each file. Raises
@@ -154,7 +169,7 @@ class MixedPair:
     data: Mixtures
     number: int
 
-    def read(self):
+    def read(self) -> tuple[np.ndarray, np.ndarray, int]:
         """(clean, noisy, sample_rate), float32 (n,)."""
         clean, noisy = self.data[self.number]
         return clean.numpy(), noisy.numpy(), SAMPLE_RATE

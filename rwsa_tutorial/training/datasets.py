@@ -12,13 +12,15 @@ import argparse
 import operator
 import sys
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from .. import audio
-from ..corpora.corpus import Recipe, check_values, read_part
+from ..corpora.corpus import Pair, Recipe, check_values, read_part
 from ..corpora.mixing import mix
 from ..corpora.rooms import in_room
 from ..features import SAMPLE_RATE, gain
@@ -65,20 +67,20 @@ class Mixtures(Dataset):
 
     def __init__(
         self,
-        speech,
-        noise,
-        examples,
-        samples=SAMPLES,
-        seed=0,
+        speech: Sequence,
+        noise: Sequence,
+        examples: int,
+        samples: int = SAMPLES,
+        seed: int = 0,
         *,
-        snr_db=(-5.0, 15.0),
-        ratio="power",
-        speech_tilt_db=0.0,
-        noise_tilt_db=0.0,
-        second_noise=0.0,
-        speech_rooms=(),
-        noise_rooms=(),
-        pause_db=-40.0,
+        snr_db: tuple[float, float] = (-5.0, 15.0),
+        ratio: str = "power",
+        speech_tilt_db: float = 0.0,
+        noise_tilt_db: float = 0.0,
+        second_noise: float = 0.0,
+        speech_rooms: Sequence = (),
+        noise_rooms: Sequence = (),
+        pause_db: float = -40.0,
     ):
         self.examples, self.samples, self.seed = _whole(
             examples=examples, samples=samples, seed=seed
@@ -96,10 +98,10 @@ class Mixtures(Dataset):
         self.groups = {"speech": _grouped(speech, "speech"), "noise": _grouped(noise, "noise")}
         self.shares = {kind: _shares(groups) for kind, groups in self.groups.items()}
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.examples
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         index = _within(index, self.examples)
         clean, noisy = (torch.from_numpy(w).float() for w in self._mixture(index))
         level = gain(noisy)
@@ -168,7 +170,15 @@ class Segments(Dataset):
         ValueError: in words: no pairs, another sample rate, and what `Pair.read` raises.
     """
 
-    def __init__(self, pairs, samples=SAMPLES, seed=0, *, examples=None, sample_rate=SAMPLE_RATE):
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        samples: int = SAMPLES,
+        seed: int = 0,
+        *,
+        examples: int | None = None,
+        sample_rate: int = SAMPLE_RATE,
+    ):
         self.pairs = tuple(pairs)
         if not self.pairs:
             raise ValueError("there are no pairs to cut examples from.")
@@ -182,10 +192,10 @@ class Segments(Dataset):
             self.gains.share_memory_()  # so that what one worker has found all of them know
         self._order = (None, None)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.examples
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         turn, place = divmod(_within(index, self.examples), len(self.pairs))
         number = self._number(turn, place)
         pair, rng = self.pairs[number], np.random.default_rng([self.seed, index])
@@ -226,7 +236,7 @@ class Segments(Dataset):
         return float(self.gains[number])
 
 
-def throughput(dataset, seconds=5.0, workers=0):
+def throughput(dataset: Dataset, seconds: float = 5.0, workers: int = 0) -> float:
     """How many examples a second a DataLoader brings: a float.
 
     The first example is not counted, since workers have to start. Raises ValueError for a dataset
@@ -301,7 +311,7 @@ def _level(energy, n):
     return float(audio.level_gain(energy, n)) or 1.0  # silence stays as it is
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     from ..corpora import load_corpus
     from ..corpora.pairs import clips
 

@@ -25,6 +25,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -57,12 +58,12 @@ class Damaged(ValueError):
 class RunFolder:
     """The files of one run, and the rules by which they are begun, gone on with and kept."""
 
-    def __init__(self, path):
+    def __init__(self, path: str | Path):
         self.path = Path(path)
         self.best = self.path / "best.safetensors"
         self.last = self.path / "last.safetensors"
 
-    def config(self):
+    def config(self) -> Config:
         """The settings that the folder was made with, all of them.
 
         Raises FileNotFoundError without them, and ValueError, in words, when some are missing: to
@@ -70,11 +71,11 @@ class RunFolder:
         """
         return Config.read(self.path / "config.yaml", whole=True)
 
-    def begun(self):
+    def begun(self) -> bool:
         """Whether there is a run here."""
         return (self.path / "config.yaml").is_file()
 
-    def check(self, config, resume):
+    def check(self, config: Config, resume: bool) -> None:
         """Whether a run with these settings may write here; nothing is changed.
 
         Raises ValueError in words: there is something else, or a run that nobody asked to resume,
@@ -101,7 +102,7 @@ class RunFolder:
             )
 
     @contextlib.contextmanager
-    def held(self):
+    def held(self) -> Iterator[None]:
         """Nobody else trains in this folder meanwhile. Raises ValueError when somebody does."""
         from filelock import FileLock, Timeout
 
@@ -117,7 +118,7 @@ class RunFolder:
         finally:
             lock.release()
 
-    def begin(self, config, facts):
+    def begin(self, config: Config, facts: Mapping) -> None:
         """Write the settings, and one more start into run.json. facts: what else to note there.
 
         The settings come first: whenever this is cut short, there is nothing here, or a run.
@@ -132,7 +133,7 @@ class RunFolder:
             for name in ("checkpoints", "example"):
                 (self.path / name).mkdir(exist_ok=True)
 
-    def starts(self):
+    def starts(self) -> list[dict]:
         """What run.json tells of each start: a list of dict. Raises ValueError, in words."""
         path = self.path / "run.json"
         if not path.is_file():
@@ -145,7 +146,7 @@ class RunFolder:
             raise ValueError(f"{path} is damaged: mend it, or delete it and what it tells is lost.")
         return starts
 
-    def rows(self, *names):
+    def rows(self, *names: str) -> list[dict]:
         """The rows of these logs (by default both), by step. A last line cut short is left out.
 
         Raises ValueError that names the file and the line which holds something else.
@@ -164,20 +165,20 @@ class RunFolder:
                     ) from None
         return sorted(rows, key=lambda row: row["step"])
 
-    def append(self, name, row):
+    def append(self, name: str, row: dict) -> None:
         """Add a row to a log."""
         with self.writing(name), open(self.path / name, "a", encoding="utf-8") as log:
             log.write(json.dumps(row) + "\n")
 
-    def checkpoints(self):
+    def checkpoints(self) -> list[Path]:
         """The checkpoints, oldest first."""
         return _numbered(self.path / "checkpoints", "pt")
 
-    def examples(self):
+    def examples(self) -> list[Path]:
         """What the network made of one recording at each validation: paths, oldest first."""
         return _numbered(self.path / "example", "flac")
 
-    def load(self, path, device="cpu"):
+    def load(self, path: Path, device: str | torch.device = "cpu") -> dict:
         """The state in a checkpoint. Raises Damaged when it is not what was written."""
         try:
             with zipfile.ZipFile(path) as parts:  # torch does not look at the checksums
@@ -194,7 +195,13 @@ class RunFolder:
             words = " ".join(str(error).split())[:200]
             raise Damaged(f"{path} is damaged ({words})") from None
 
-    def agree(self, step, validated, rows, weights):
+    def agree(
+        self,
+        step: int,
+        validated: int,
+        rows: Mapping[str, int],
+        weights: Mapping[str, bytes | None],
+    ) -> None:
         """Let all files be what the state after this step says, whatever was written since.
 
         validated: the step of the last validation that counts. rows: the name of each log -> its
@@ -216,7 +223,7 @@ class RunFolder:
                 if _step(path) > step:  # a good one would have been taken
                     path.rename(path.with_suffix(".damaged"))
 
-    def save(self, state, last):
+    def save(self, state: dict, last: bytes) -> None:
         """Write a checkpoint and let go of all but two. last: the content of last.safetensors."""
         buffer = io.BytesIO()  # torch.save tells of a full disk in other words than the system
         torch.save(state, buffer)
@@ -227,13 +234,13 @@ class RunFolder:
                 old.unlink()
         self.write("last.safetensors", last)
 
-    def write(self, name, content):
+    def write(self, name: str, content: bytes) -> None:
         """Write a file of the run (bytes), whole or not at all."""
         with self.writing(name):
             write_whole(self.path / name, content)
 
     @contextlib.contextmanager
-    def writing(self, what):
+    def writing(self, what: str) -> Iterator[None]:
         """Words for a disk that takes no more."""
         try:
             yield
@@ -246,7 +253,7 @@ class RunFolder:
                 f"{advice}."
             ) from None
 
-    def last_good(self):
+    def last_good(self) -> str:
         """A clause for error messages."""
         found = self.checkpoints()
         return f"The last good checkpoint is {found[-1]}" if found else "There is no checkpoint yet"
@@ -256,13 +263,13 @@ class RunFolder:
         return f"at step {_step(found[-1])}" if found else "without a checkpoint yet"
 
 
-def free_settings(config):
+def free_settings(config: Config) -> tuple[str, ...]:
     """The settings in which a run that goes on may differ from how it was begun."""
     # a longer run begins like a shorter one, unless the rate falls towards the last step
     return HARMLESS if config.schedule == "cosine" else (*HARMLESS, "steps")
 
 
-def check_row(log, row):
+def check_row(log: str, row: object) -> dict:
     """The row of a log as it is. Raises ValueError, in words, when it is none."""
     if not isinstance(row, dict):
         raise ValueError(f"it is {row!r:.40}")
@@ -283,7 +290,7 @@ def _step(path):
     return int(path.stem.removeprefix("step-"))
 
 
-def provenance():
+def provenance() -> dict:
     """Where and how this process runs: a dict for run.json."""
     return {
         "begun": time.strftime("%Y-%m-%d %H:%M:%S %z"),
@@ -301,7 +308,7 @@ def _version(package):
         return None
 
 
-def revision():
+def revision() -> str | None:
     """The git revision of this code ("-dirty" if changed since), or None outside of git."""
     with contextlib.suppress(OSError):
         done = subprocess.run(

@@ -6,17 +6,22 @@ and the number of the step alone, so that a run that was stopped goes on as if i
 
 import copy
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..discriminator import MetricDiscriminator, discriminator_loss, quality
 from ..features import analyse, synthesise
 from ..losses import WEIGHTS, enhancement_losses, metric_loss, total
+from ..model import RWSAMambaUNet
 from ..weights import find_weights
+from .config import Config
+from .scorer import Scorer
 
 
-def rate(config, step, epoch_steps=None):
+def rate(config: Config, step: int, epoch_steps: int | None = None) -> float:
     """The learning rate of a step, counted from 0.
 
     It falls by epochs or along a half cosine, after a linear warm-up, which is repeated when the
@@ -29,7 +34,7 @@ def rate(config, step, epoch_steps=None):
     return config.lr * warm * config.lr_decay ** (step // epoch_steps)
 
 
-def begin_with(config):
+def begin_with(config: Config) -> RWSAMambaUNet:
     """The network that config.start names. Raises ValueError when the settings ask for another."""
     model, wanted = find_weights(config.start), config.model_config()
     if model.config != wanted:
@@ -40,7 +45,7 @@ def begin_with(config):
     return model
 
 
-def outer_output(model, mag, phase):
+def outer_output(model: RWSAMambaUNet, mag: Tensor, phase: Tensor) -> tuple[Tensor, Tensor]:
     """The network without its U-Net: encoder and decoders alone."""
     features = model.encode(mag, phase)
     return model.decode(mag, features, features)
@@ -54,7 +59,16 @@ class Learner:
     loss, the loss, and the length of the gradient, in the order of `names`.
     """
 
-    def __init__(self, config, device, scorer, epoch_steps, processes=1, rank=0, mean_of=None):
+    def __init__(
+        self,
+        config: Config,
+        device: torch.device,
+        scorer: Scorer,
+        epoch_steps: int,
+        processes: int = 1,
+        rank: int = 0,
+        mean_of: Callable | None = None,
+    ):
         """
         Args:
             config: `Config`.
@@ -99,7 +113,7 @@ class Learner:
         self.recent, self.critic_losses = [], []
         self.unscored = []  # what the discriminator is to learn from: (clean, enhanced, futures)
 
-    def step(self, batches):
+    def step(self, batches: Sequence[tuple[Tensor, Tensor]]) -> None:
         """One update of the weights, from `accumulate` batches of (clean, noisy), (B, n) each."""
         number = self.done
         self._draw_from(number)
@@ -122,7 +136,7 @@ class Learner:
                     mean.lerp_(now, 1 - decay)
         self.done += 1
 
-    def terms(self, clean, noisy, number):
+    def terms(self, clean: Tensor, noisy: Tensor, number: int) -> dict[str, Tensor]:
         """The unweighted terms of the loss; with a discriminator, PESQ is begun for the batch."""
         outer = number < self.config.outer_steps
         short = torch.autocast(
@@ -144,7 +158,7 @@ class Learner:
             self.unscored.append((clean_mag, mag.detach(), futures))
         return terms
 
-    def teach_critic(self):
+    def teach_critic(self) -> None:
         """Update the discriminator from the step before, whose PESQ was computed meanwhile.
 
         One step late, always: the network need not wait, and nothing depends on how fast PESQ is.

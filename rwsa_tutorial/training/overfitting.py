@@ -3,7 +3,10 @@
 If it cannot, more data will not help: the fault is in the signal path, the loss or the rate.
 """
 
+from collections.abc import Callable, Mapping
+
 import torch
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from ..features import analyse, gain
@@ -11,16 +14,16 @@ from ..losses import WEIGHTS, enhancement_losses, total
 
 
 def overfit(
-    model,
-    clean,
-    noisy,
-    steps=100,
-    goal_db=15.0,
-    lr=1e-2,
-    weights=WEIGHTS,
-    progress=True,
-    callback=None,
-):
+    model: nn.Module,
+    clean: Tensor,
+    noisy: Tensor,
+    steps: int = 100,
+    goal_db: float = 15.0,
+    lr: float = 1e-2,
+    weights: Mapping[str, float] = WEIGHTS,
+    progress: bool = True,
+    callback: Callable | None = None,
+) -> list[dict]:
     """Train a model on one batch and nothing else, until its SI-SDR reaches a goal.
 
     Adam with a warm-up of ten steps and gradients of at most length 5. Half a second of speech is

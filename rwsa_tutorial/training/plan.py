@@ -4,6 +4,7 @@ import itertools
 import math
 import reprlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -107,7 +108,7 @@ class Plan:
         return dict(named)
 
     @classmethod
-    def read(cls, path):
+    def read(cls, path: str | Path) -> "Plan":
         """From a YAML file. Raises FileNotFoundError, or ValueError with the file's name."""
         path = Path(path)
         if not path.is_file():
@@ -125,7 +126,7 @@ class Plan:
         except (ValueError, yaml.YAMLError, RecursionError) as error:
             raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
 
-    def tests(self):
+    def tests(self) -> dict[tuple[str, str | None], Sequence]:
         """(corpus, part silenced or None) -> the pairs that score the runs.
 
         Raises ValueError for an unknown corpus.
@@ -135,7 +136,7 @@ class Plan:
         first = self.test[0]
         return tests | {(first, part): tests[first, None] for part in self.without}
 
-    def runs(self):
+    def runs(self) -> dict[str, tuple[str, int, Config]]:
         """name of the run -> (kind, seed, `Config`); the name is that of its folder."""
         return {
             f"{kind}-seed{seed}": (kind, seed, self._config(settings or {}, seed))
@@ -143,7 +144,7 @@ class Plan:
             for seed in self.seeds
         }
 
-    def settings(self, kind, seed):
+    def settings(self, kind: str, seed: int) -> list:
         """What the plan says of a run, by which its digest is made: base, kind and seed."""
         return [self.base, self.kinds[kind] or {}, seed]
 

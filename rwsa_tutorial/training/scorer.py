@@ -1,8 +1,11 @@
 """Scores in processes of their own: PESQ takes time, and nobody should wait for it."""
 
 import warnings
+from collections.abc import Iterable
+from concurrent.futures import Future
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .. import processes
 from ..scores import metrics
@@ -19,7 +22,7 @@ class Scorer:
     Raises ValueError, in words, when no processes can be started here.
     """
 
-    def __init__(self, workers=1):
+    def __init__(self, workers: int = 1):
         if not metrics.pesq_is_installed():
             warnings.warn(metrics.PESQ_MISSING + ".", stacklevel=2)
         self._pool = processes.pool(workers, "processes that compute PESQ")
@@ -30,7 +33,7 @@ class Scorer:
     def __exit__(self, *error):
         self.close()
 
-    def submit(self, clean, enhanced):
+    def submit(self, clean: ArrayLike, enhanced: ArrayLike) -> Future:
         """Begin to score one pair of waves (n,) at 16 kHz, any level; returns its `Future`.
 
         Raises ValueError when the workers could not start or were killed.
@@ -38,7 +41,7 @@ class Scorer:
         with processes.told("a process that computes PESQ"):
             return self._pool.submit(pesq, np.asarray(clean), np.asarray(enhanced))
 
-    def results(self, futures):
+    def results(self, futures: Iterable[Future]) -> list[float | None]:
         """The scores of these futures, in order: float, or None where PESQ has no answer.
 
         Raises ValueError when the workers could not start or were killed.
@@ -46,12 +49,12 @@ class Scorer:
         with processes.told("a process that computes PESQ"):
             return [future.result() for future in futures]
 
-    def close(self):
+    def close(self) -> None:
         """End the workers; what was not begun is dropped."""
         self._pool.shutdown(cancel_futures=True)
 
 
-def pesq(clean, enhanced):
+def pesq(clean: np.ndarray, enhanced: np.ndarray) -> float | None:
     """`metrics.pesq` of waves of any level; None also for NaN or infinity, and without a word."""
     if not (np.isfinite(clean).all() and np.isfinite(enhanced).all()):
         return None

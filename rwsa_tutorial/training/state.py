@@ -6,6 +6,8 @@ files beside it can be written anew from it (trainer.py), whenever the process w
 
 import contextlib
 from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,7 +18,7 @@ WRONG = (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexErr
 MOMENTS = {"step", "exp_avg", "exp_avg_sq"}  # what AdamW remembers of a parameter
 
 
-def state_of(trainer):
+def state_of(trainer: Any) -> dict:
     """The trainer's state, for `torch.save`; all processes have to ask for it together."""
     from accelerate.utils import gather_object
 
@@ -43,7 +45,7 @@ def state_of(trainer):
     }
 
 
-def restore(trainer, state, path):
+def restore(trainer: Any, state: object, path: str | Path) -> None:
     """Let a trainer be in this state, which was read from `path`.
 
     Raises Damaged, in words, when something is missing in it or of another kind; the trainer is of

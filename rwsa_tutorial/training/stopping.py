@@ -14,7 +14,7 @@ class Stopping:
     passes each on several times.
     """
 
-    def __init__(self, patient=False):
+    def __init__(self, patient: bool = False):
         self.patient = patient
         self.noted = 0  # the signal's number
         self._before = {}
@@ -35,7 +35,7 @@ class Stopping:
         if again and not self.patient:
             self.act()
 
-    def act(self):
+    def act(self) -> None:
         """Let the noted signal do what it would have done without us; does not return."""
         self.__exit__()
         signal.raise_signal(self.noted or signal.SIGINT)

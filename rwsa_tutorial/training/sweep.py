@@ -27,13 +27,16 @@ from ..scores.metrics import METRICS, shown
 from ..weights import load_weights
 from .config import differences
 from .folder import HARMLESS, RunFolder
+from .plan import Plan
 from .trainer import train
 
 POLL = 0.5  # seconds between two looks at how far the runs are
 NAMES = ("kind", "test", "without", "settings", "recordings", "network")  # columns of words
 
 
-def sweep(plan, folder, jobs=1, device=None, progress=True):
+def sweep(
+    plan: Plan, folder: str | Path, jobs: int = 1, device: str | None = None, progress: bool = True
+) -> list[dict]:
     """Train and score every run of a plan; what is done already is not done again.
 
     Done is what has the plan's settings and steps, and scores that its last weights got on the test
@@ -92,7 +95,7 @@ def sweep(plan, folder, jobs=1, device=None, progress=True):
     return [_row(plan, folder / name, *t, *run) for name, run in runs.items() for t in tests]
 
 
-def table(rows):
+def table(rows: list[dict]) -> str:
     """What each kind scored, as text: the mean over its seeds, and their standard deviation."""
     rows = [row | {"test": _test_words(row["test"], row.get("without"))} for row in rows]
     groups = list(dict.fromkeys((row["test"], row["kind"]) for row in rows))
@@ -111,12 +114,12 @@ def table(rows):
     return "\n".join([*lines, *pesq_note(rows)])
 
 
-def write_results(path, rows):
+def write_results(path: str | Path, rows: list[dict]) -> None:
     """The rows of `sweep` as CSV; whole, or not at all."""
     tables.write(path, list(rows[0]), rows)
 
 
-def read_results(path):
+def read_results(path: str | Path) -> list[dict]:
     """The rows of a CSV of `sweep`: names as text, what looks like a number is one, or None."""
     return [
         {k: v or None if k in NAMES else _value(v) for k, v in row.items()}
@@ -134,7 +137,7 @@ def _value(text):
         return text
 
 
-def keep_examples(plan, folder, target):
+def keep_examples(plan: Plan, folder: str | Path, target: str | Path) -> None:
     """Copy what each run made of one validation recording: target/RUN.flac, noisy and clean too.
 
     Raises ValueError where a run has kept none.

@@ -14,7 +14,9 @@ import os
 import signal
 import sys
 import time
-from importlib.util import find_spec
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,21 +24,33 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from .. import audio
+from ..corpora.corpus import Corpus
 from ..features import SAMPLE_RATE
 from ..model import count_parameters
 from ..paths import whole_file
 from ..processes import shared_memory
 from ..weights import weights_file
-from .data import check_data, corpus_of, examples, validation_pairs
+from .config import Config
+from .data import batches_of, check_data, corpus_of, examples, validation_pairs
 from .folder import LOGS, Damaged, NotFinite, RunFolder
 from .learner import Learner, rate
 from .scorer import Scorer
 from .state import restore, state_of
 from .stopping import Stopping
-from .validation import Validation, in_words
+from .validation import Validation, check_pesq, in_words
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
-def train(config, run, resume=False, progress=True, callback=None, device=None):
+def train(
+    config: Config | None,
+    run: str | Path,
+    resume: bool = False,
+    progress: bool = True,
+    callback: Callable | None = None,
+    device: str | None = None,
+) -> Path:
     """Train a network and fill a run folder (folder.py says with what).
 
     Args:
@@ -77,7 +91,9 @@ def train(config, run, resume=False, progress=True, callback=None, device=None):
         raise ValueError("there is no GPU that torch can use here: choose device cpu.")
     main = accelerator.is_main_process
     folder.check(config, resume)
-    _check_pesq(config, main)
+    words = check_pesq(config)
+    if words and main:
+        _say(words)
     corpus = corpus_of(config)
     check_data(corpus, config, progress and main)
     accelerator.wait_for_everyone()
@@ -100,37 +116,23 @@ def train(config, run, resume=False, progress=True, callback=None, device=None):
     return folder.best
 
 
-def _check_pesq(config, main):
-    if find_spec("pesq"):
-        return
-    if config.discriminator:
-        raise ValueError(
-            "the discriminator learns from PESQ, which is not installed here: pip install pesq, or "
-            "discriminator: false."
-        )
-    if main and config.best == "pesq":
-        _say("PESQ is not installed here: SI-SDR decides which weights are the best.")
-
-
 def _say(words):
     tqdm.write(words, file=sys.stderr)
-
-
-def batches_of(config, first, processes, rank):
-    """Which examples a process gets, from step `first` on: ranges of numbers, one by one.
-
-    All examples are dealt out in order, batch by batch, so that two processes learn in a step
-    from what one process with a batch twice as large learns from.
-    """
-    begin, end = first * config.accumulate, config.steps * config.accumulate
-    starts = ((turn * processes + rank) * config.batch for turn in range(begin, end))
-    return (range(start, start + config.batch) for start in starts)
 
 
 class Trainer:
     """The loop around a `Learner`: what is logged, validated and kept, and when."""
 
-    def __init__(self, config, folder, corpus, accelerator, device, scorer, callback):
+    def __init__(
+        self,
+        config: Config,
+        folder: RunFolder,
+        corpus: Corpus,
+        accelerator: "Accelerator",
+        device: torch.device,
+        scorer: Scorer,
+        callback: Callable | None,
+    ):
         self.config, self.folder, self.accelerator = config, folder, accelerator
         self.device, self.callback = device, callback
         self.processes, self.rank = accelerator.num_processes, accelerator.process_index
@@ -157,7 +159,7 @@ class Trainer:
 
     # -- the whole run ---------------------------------------------------------------------------
 
-    def run(self, progress):
+    def run(self, progress: bool) -> None:
         """All steps that are left, with what is due in between."""
         config, begun, before = self.config, time.monotonic(), self.seconds
         if self.learner.done >= config.steps and not self._to_validate():
@@ -247,8 +249,8 @@ class Trainer:
         if self.learner.done > self.saved:
             self.checkpoint()
 
-    def log(self):
-        """A row of metrics.jsonl: the means since the last one, over all processes."""
+    def log(self) -> dict:
+        """Write a row of metrics.jsonl, the means since the last one over all processes; returns it."""
         values, critic = self._checked()
         row = {"step": self.learner.done}
         means = zip(self.learner.names, values.mean(0).tolist(), strict=True)
@@ -305,8 +307,8 @@ class Trainer:
 
     # -- looking at it, keeping it ---------------------------------------------------------------
 
-    def validate(self, progress):
-        """A row of validation.jsonl; the best weights so far and the figure are kept."""
+    def validate(self, progress: bool) -> None:
+        """Write a row of validation.jsonl; the best weights so far and the figure are kept."""
         self._sound()
         model = self.learner.mean or self.learner.model
         row, heard = self.validation.row(model, self.learner.done)
@@ -352,7 +354,7 @@ class Trainer:
             fig.savefig(part, dpi=120)
         pyplot.close(fig)
 
-    def checkpoint(self):
+    def checkpoint(self) -> None:
         """Write the state from which the run can go on; nothing in the training changes by it."""
         self._sound()
         state = state_of(self)
@@ -360,7 +362,7 @@ class Trainer:
             self.folder.save(state, self._newest_weights())
         self.saved = self.learner.done
 
-    def resume(self):
+    def resume(self) -> None:
         """Take over the newest checkpoint that is whole, if there is one."""
         damaged, found = [], self.folder.checkpoints()
         for path in reversed(found):
@@ -381,7 +383,7 @@ class Trainer:
                 "folder."
             )
 
-    def agree(self):
+    def agree(self) -> None:
         """Let all files of the run be what the state says, whatever was written after it."""
         weights = {"best.safetensors": self.best_file, "last.safetensors": None}
         if self.learner.done:

@@ -1,11 +1,33 @@
 """How good the network is by now: PESQ and SI-SDR of pairs that it does not learn from."""
 
 import math
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
+from torch import Tensor, nn
 
 from ..enhancement import enhance
-from ..scores.metrics import shown, si_sdr
+from ..scores.metrics import pesq_is_installed, shown, si_sdr
+from .config import Config
+from .scorer import Scorer
+
+
+def check_pesq(config: Config) -> str | None:
+    """None, or what to say where PESQ is missing and these settings can do without it.
+
+    Raises ValueError, in words, where they cannot.
+    """
+    if pesq_is_installed():
+        return None
+    if config.discriminator:
+        raise ValueError(
+            "the discriminator learns from PESQ, which is not installed here: pip install pesq, or "
+            "discriminator: false."
+        )
+    if config.best == "pesq":
+        return "PESQ is not installed here: SI-SDR decides which weights are the best."
+    return None
 
 
 class Validation:
@@ -14,7 +36,14 @@ class Validation:
     best: the step with the best scores so far, and these; step 0 before the first.
     """
 
-    def __init__(self, pairs, config, scorer, between, sum_of):
+    def __init__(
+        self,
+        pairs: Sequence,
+        config: Config,
+        scorer: Scorer,
+        between: Callable[[], object],
+        sum_of: Callable[[Tensor], Tensor],
+    ):
         """
         Args:
             pairs: each with a `read()`; of all that there are, this process's share.
@@ -28,7 +57,7 @@ class Validation:
         self.best = {"step": 0, "scores": []}
         self._noisy = None
 
-    def row(self, model, step):
+    def row(self, model: nn.Module, step: int) -> tuple[dict, list[np.ndarray]]:
         """A row for the log, and what the network made of these pairs: waves (n,)."""
         if self._noisy is None:
             self._noisy = self.scores(lambda noisy, sample_rate: noisy)
@@ -48,7 +77,7 @@ class Validation:
             self.best = {"step": step, "scores": scores}
         return row, heard
 
-    def scores(self, system):
+    def scores(self, system: Callable) -> dict[str, float | None]:
         """Mean PESQ and SI-SDR of system(noisy, sample_rate) over the validation pairs, or None."""
         futures, ratios = [], []
         for pair in self.pairs:
@@ -69,7 +98,7 @@ class Validation:
         }
 
 
-def in_words(row):
+def in_words(row: dict) -> str:
     """A row of the log in one line."""
     scores = []
     for name, words in (("pesq", "PESQ"), ("si_sdr", "SI-SDR")):

@@ -14,6 +14,7 @@ import json
 import re
 import shutil
 import urllib.parse
+from collections.abc import Mapping
 from pathlib import Path
 
 from tqdm import tqdm
@@ -49,7 +50,9 @@ LICENCE = """DNS Challenge 2020, synthetic test set without reverberation (Reddy
   Cite C. K. A. Reddy et al., Interspeech 2020 (arXiv 2005.13981)."""
 
 
-def get(folder, sources=None, *, addresses=ADDRESSES):
+def get(
+    folder: str | Path, sources: Sources | None = None, *, addresses: Mapping[str, str] = ADDRESSES
+) -> None:
     """Fetch what is missing and mark the folder as complete.
 
     Args:
@@ -78,7 +81,7 @@ def get(folder, sources=None, *, addresses=ADDRESSES):
         mark(folder, name=NAME, pairs={"test": len(pairs)})
 
 
-def load(folder=None):
+def load(folder: str | Path | None = None) -> Corpus:
     """The corpus, with the split "test".
 
     Raises FileNotFoundError, saying how to get it, when it is not there or not complete.
@@ -86,7 +89,7 @@ def load(folder=None):
     return Corpus(NAME, SAMPLE_RATE, LICENCE, {"test": _pairs(check_complete(NAME, folder))})
 
 
-def pointer(text):
+def pointer(text: str) -> tuple[str, int] | None:
     """(checksum, length) that a pointer of git's large-file storage gives, or None if it is none.
 
     checksum: "sha256:...".

@@ -16,7 +16,9 @@ this project by soxr.
 
 import csv
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -74,7 +76,9 @@ class Noise:
     channels: int
 
 
-def plan_test(cuts, lengths, noises):
+def plan_test(
+    cuts: Mapping, lengths: Mapping[tuple[str, str], int], noises: Sequence
+) -> list[Take]:
     """Draw the takes of the test split.
 
     Args:
@@ -113,7 +117,9 @@ def plan_test(cuts, lengths, noises):
     return takes
 
 
-def plan_training(files, lengths, noises):
+def plan_training(
+    files: Sequence[tuple[str, str]], lengths: Mapping[tuple[str, str], int], noises: Sequence
+) -> list[Take]:
     """Draw the takes of the training or the validation split.
 
     Args:
@@ -137,7 +143,7 @@ def plan_training(files, lengths, noises):
     return takes
 
 
-def read_recipe(path, lengths):
+def read_recipe(path: str | Path, lengths: Mapping[tuple[str, str], int]) -> list[Take]:
     """The takes of a test.csv by the authors, or of one that `mix_take`'s rows were written to.
 
     The authors' file counts noise_start from the start of the speech file, not of the clip, and
@@ -172,7 +178,9 @@ def read_recipe(path, lengths):
     return takes
 
 
-def mix_take(take, speech_path, noise_path):
+def mix_take(
+    take: Take, speech_path: str | Path, noise_path: str | Path
+) -> list[tuple[dict, np.ndarray, np.ndarray]]:
     """Mix one take at 48 kHz.
 
     Returns:
@@ -219,7 +227,7 @@ def mix_take(take, speech_path, noise_path):
     return rows
 
 
-def high_pass(wave, rate, cutoff):
+def high_pass(wave: np.ndarray, rate: int, cutoff: float) -> np.ndarray:
     """Second-order high-pass filter with Q = 0.707, output limited to full scale.
 
     R. Bristow-Johnson, "Cookbook formulae for audio EQ biquad filter coefficients"; the limit is

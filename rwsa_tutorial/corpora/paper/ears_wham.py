@@ -14,6 +14,7 @@ import csv
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -60,7 +61,14 @@ LICENCE = """EARS-WHAM, mixed on this machine of
   2019 (arXiv 1907.01160)."""
 
 
-def get(folder, sources=None, *, splits=("test",), recipe=None, addresses=ADDRESSES):
+def get(
+    folder: str | Path,
+    sources: Sources | None = None,
+    *,
+    splits: Sequence[str] = ("test",),
+    recipe: str | Path | None = None,
+    addresses: Mapping[str, str] = ADDRESSES,
+) -> None:
     """Fetch speech and noise, mix what is missing, and mark the folder as complete.
 
     Args:
@@ -97,7 +105,7 @@ def get(folder, sources=None, *, splits=("test",), recipe=None, addresses=ADDRES
         say(f"Speech and noise at 48 kHz are in {store}; delete it unless you want other splits.")
 
 
-def load(folder=None):
+def load(folder: str | Path | None = None) -> Corpus:
     """The corpus, with the splits that were mixed, "test" at least.
 
     Raises FileNotFoundError, saying how to get it, when it is not there or not complete.

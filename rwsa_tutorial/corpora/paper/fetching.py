@@ -47,7 +47,9 @@ class _NoMore(Interrupted):
     """The server's file ends where the part ends, or before."""
 
 
-def download(url, target, *, checksum=None, size=None):
+def download(
+    url: str, target: str | Path, *, checksum: str | None = None, size: int | None = None
+) -> Path:
     """Fetch one file, going on with what an earlier run has left.
 
     Args:
@@ -87,7 +89,7 @@ def download(url, target, *, checksum=None, size=None):
     return target
 
 
-def read_text(url, most=None):
+def read_text(url: str, most: int | None = None) -> str:
     """The text at an address, for listings and checksums. Raises as `download` does.
 
     most: bytes above which it is refused; by default MOST_TEXT.
@@ -111,7 +113,7 @@ def read_text(url, most=None):
     return _patiently(read, url)
 
 
-def check(path, checksum, name=None):
+def check(path: str | Path, checksum: str | None, name: str | None = None) -> None:
     """Raise ValueError, in words, unless the file has this checksum (None: any will do)."""
     if checksum is None:
         return
@@ -123,7 +125,7 @@ def check(path, checksum, name=None):
         )
 
 
-def digest(path, kind="sha256"):
+def digest(path: str | Path, kind: str = "sha256") -> str:
     """Checksum of a file, "sha256:..." or "git:..." (SHA-1 over git's header and the content)."""
     path = Path(path)
     if kind == "git":
@@ -326,14 +328,14 @@ def _name(part):
     return part.name.strip(".").removesuffix(".part")
 
 
-def printable(text):
+def printable(text: object) -> str:
     """Text from outside without the control characters that could command a terminal."""
     return "".join(
         letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text)
     )
 
 
-def say(words):
+def say(words: str) -> None:
     """Write a line on standard error, above a bar that may be there."""
     with tqdm.external_write_mode():
         print(printable(words), file=sys.stderr, flush=True)

@@ -15,6 +15,7 @@ import re
 import shutil
 import urllib.parse
 import urllib.request
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +47,7 @@ class Piece:
             raise ValueError(f"{self.checksum!r} is no checksum of {self.name!r}.")
 
     @property
-    def stem(self):
+    def stem(self) -> str:
         """The name without the archive's extension."""
         return self.name[: -len(next(kind for kind in KINDS if self.name.endswith(kind)))]
 
@@ -54,12 +55,12 @@ class Piece:
 class Sources:
     """What was given with --from and --sha256. Raises ValueError, in words, for what is neither."""
 
-    def __init__(self, given=(), sha256=()):
+    def __init__(self, given: Sequence[str | Path] = (), sha256: Sequence[str | Path] = ()):
         self.given = [_source(text) for text in given]
         self.sums = dict(_sum(text) for text in sha256)
         self._listed = {}
 
-    def find(self, *names):
+    def find(self, *names: str) -> str | Path | None:
         """Path or address of the first piece of one of these names, or None."""
         for source in self.given:
             for name in names:
@@ -77,7 +78,7 @@ class Sources:
                     return source
         return None
 
-    def checksum(self, place):
+    def checksum(self, place: str | Path) -> str | None:
         """The checksum that is known for a path or an address, or None."""
         name = _last(place) if isinstance(place, str) else place.name
         listed = self._sums_beside(place)
@@ -97,7 +98,7 @@ class Sources:
         return self._listed[beside]
 
 
-def parse_sums(content, where=SUMS):
+def parse_sums(content: bytes, where: str | Path = SUMS) -> dict[str, str]:
     """name -> checksum, from the bytes of a file as sha256sum writes it.
 
     Lines may end in any way, the gap may be a tab, and BSD's "SHA256 (name) = sum" will do. What is
@@ -128,7 +129,9 @@ def parse_sums(content, where=SUMS):
     return sums
 
 
-def obtain(piece, target, sources, *, keep=None):
+def obtain(
+    piece: Piece, target: Path, sources: Sources, *, keep: Callable[[str], bool] | None = None
+) -> None:
     """Bring a piece to its place: a folder `target`, which appears whole or not at all.
 
     Args:
@@ -154,7 +157,7 @@ def obtain(piece, target, sources, *, keep=None):
     forget(archive, target.parent)
 
 
-def bring(piece, place, folder, sources):
+def bring(piece: Piece, place: str | Path | None, folder: Path, sources: Sources) -> Path:
     """The archive of a piece as a file on this machine, checked as far as anything is known.
 
     place: where `Sources.find` has found it; None: at the piece's own address.
@@ -176,7 +179,7 @@ def bring(piece, place, folder, sources):
     return download(place or piece.url, archive, checksum=checksum, size=size)
 
 
-def room(folder, pieces, growth):
+def room(folder: Path, pieces: Iterable[Piece], growth: float) -> None:
     """Check beforehand that all pieces fit, packed and unpacked.
 
     growth: how many bytes become of one; the archives lie there one at a time. Archives of
@@ -187,7 +190,7 @@ def room(folder, pieces, growth):
     check_space(folder, int(growth * sum(sizes)) + max(sizes, default=0) - here, "All of it")
 
 
-def contents_hidden(folder):
+def contents_hidden(folder: Path) -> int:
     """Bytes of all files in a folder, hidden ones as well."""
     return sum(path.stat().st_size for path in folder.glob("*")) if folder.is_dir() else 0
 
@@ -208,7 +211,7 @@ def _copy(source, target, keep):
     staging.rename(target)
 
 
-def forget(archive, folder):
+def forget(archive: str | Path, folder: Path) -> None:
     """Delete an archive that was downloaded, never one that was given."""
     if folder / DOWNLOADS in archive.parents:
         archive.unlink()

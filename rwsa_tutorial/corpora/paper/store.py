@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from ...paths import whole_file
@@ -11,7 +12,7 @@ from ...paths import whole_file
 MARKER = "complete.json"
 
 
-def home():
+def home() -> Path:
     """The folder in which corpora lie: RWSA_CORPORA, or the user's own data folder."""
     if named := os.environ.get("RWSA_CORPORA"):
         return Path(named).expanduser()
@@ -20,7 +21,7 @@ def home():
     return user_data_path("rwsa-tutorial", appauthor=False) / "corpora"
 
 
-def check_space(folder, needed, what):
+def check_space(folder: str | Path, needed: float, what: str) -> None:
     """Raise OSError, in words, unless the disk of `folder` has room for `needed` more bytes."""
     folder = Path(folder).absolute()
     while not folder.exists():
@@ -33,7 +34,7 @@ def check_space(folder, needed, what):
         )
 
 
-def amount(count):
+def amount(count: float) -> str:
     """Bytes for people: 999 B, 1.9 GB (decimal, as disks are sold)."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 999.5:
@@ -43,7 +44,7 @@ def amount(count):
 
 
 @contextlib.contextmanager
-def alone(folder):
+def alone(folder: str | Path) -> Iterator[None]:
     """Hold a folder against other processes. Raises OSError if one is at work in it.
 
     The lock is the operating system's: it ends with the process, however that ends.
@@ -67,14 +68,14 @@ def alone(folder):
         lock.release()
 
 
-def mark(folder, **facts):
+def mark(folder: str | Path, **facts: object) -> None:
     """Write the marker that says that a folder is complete; the last step of fetching."""
     files, total = contents(folder)
     with whole_file(Path(folder) / MARKER) as part:
         part.write_text(json.dumps({"files": files, "bytes": total, **facts}, indent=2) + "\n")
 
 
-def state(folder):
+def state(folder: str | Path) -> tuple[str, int, int]:
     """What lies in a corpus's folder.
 
     Returns:
@@ -94,7 +95,7 @@ def state(folder):
     return ("complete" if whole else "damaged"), files, total
 
 
-def contents(folder):
+def contents(folder: str | Path) -> tuple[int, int]:
     """How many files a folder holds and their bytes, without the marker and hidden ones."""
     files = total = 0
     for where, folders, names in os.walk(folder):

@@ -24,6 +24,7 @@ import tarfile
 import unicodedata
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -51,12 +52,18 @@ class _Entry:
     source: object  # the archive's own record
 
 
-def is_archive(path):
+def is_archive(path: str | Path) -> bool:
     """Whether the name is that of an archive that `unpack` knows."""
     return Path(path).name.lower().endswith(KINDS)
 
 
-def unpack(archive, target, *, keep=None, strip=True):
+def unpack(
+    archive: str | Path,
+    target: str | Path,
+    *,
+    keep: Callable[[str], bool] | None = None,
+    strip: bool = True,
+) -> None:
     """Unpack a zip or tar archive into a new folder, which appears whole or not at all.
 
     Args:

@@ -32,7 +32,7 @@ LICENCE = """VB-DemandEx (Kühne et al.), https://huggingface.co/datasets/Nikola
   Cite N. L. Kühne et al. (arXiv 2507.00966) and both sources."""
 
 
-def get(folder, sources=None, *, hub=HUB):
+def get(folder: str | Path, sources: Sources | None = None, *, hub: str = HUB) -> None:
     """Fetch what is missing and mark the folder as complete.
 
     Args:
@@ -61,7 +61,7 @@ def get(folder, sources=None, *, hub=HUB):
         mark(folder, name=NAME, pairs={split: len(some) for split, some in pairs.items()})
 
 
-def load(folder=None):
+def load(folder: str | Path | None = None) -> Corpus:
     """The corpus, with splits "train", "valid" and "test".
 
     Raises FileNotFoundError, saying how to get it, when it is not there or not complete.
@@ -70,7 +70,7 @@ def load(folder=None):
     return Corpus(NAME, SAMPLE_RATE, LICENCE, {split: _pairs(folder, split) for split in SPLITS})
 
 
-def check_complete(name, folder=None):
+def check_complete(name: str, folder: str | Path | None = None) -> Path:
     """The folder of a corpus (by default in `home`); FileNotFoundError unless it is complete."""
     folder = Path(folder or home() / name)
     if (found := state(folder)[0]) != "complete":
