@@ -1,7 +1,7 @@
 """RWSA Tutorial: RWSA-MambaUNet (arXiv 2510.01958) built step by step.
 
-The public names are listed in ``_PUBLIC`` and imported on first use, so that
-``import rwsa_tutorial`` stays quick and needs torch, numpy and safetensors alone.
+The public names are listed in `_PUBLIC` and imported on first use, so that
+`import rwsa_tutorial` stays quick and needs torch, numpy and safetensors alone.
 """
 
 from importlib import import_module

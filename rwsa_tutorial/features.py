@@ -63,7 +63,7 @@ def analyse(wave: Tensor) -> tuple[Float[Tensor, "B F T"], Float[Tensor, "B F T"
 def synthesise(
     mag: Float[Tensor, "B F T"], phase: Float[Tensor, "B F T"], length: int | None = None
 ) -> Float[Tensor, "B n"]:
-    """Inverse of :func:`analyse`: overlap-add of the windowed inverse transforms.
+    """Inverse of `analyse`: overlap-add of the windowed inverse transforms.
 
     length: samples wanted, n; without it the result has 120 * (T - 1) samples (at least 1).
     Raises ValueError where the frames cannot reach the length asked for.

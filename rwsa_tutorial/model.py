@@ -203,7 +203,7 @@ class RWSAMambaUNet(nn.Module):
 def build_model(variant: str | ModelConfig = "xs", **options: object) -> RWSAMambaUNet:
     """A network with fresh weights: a name of VARIANTS, or a ModelConfig, and options over it.
 
-    options: any field of ModelConfig, e.g. ``build_model("xs", sharing="block")``.
+    options: any field of ModelConfig, e.g. `build_model("xs", sharing="block")`.
     Raises ValueError for an unknown variant, TypeError for an unknown option.
     """
     if isinstance(variant, str):

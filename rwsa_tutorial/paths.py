@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def data_path(*parts: str, must_exist: bool = True) -> Path:
-    """Path of a shipped file, e.g. ``data_path("weights", "nano.safetensors")``.
+    """Path of a shipped file, e.g. `data_path("weights", "nano.safetensors")`.
 
-    It lies in ``data/`` of the checkout, or in the folder that RWSA_DATA names.
+    It lies in `data/` of the checkout, or in the folder that RWSA_DATA names.
 
     Raises FileNotFoundError, saying how to get the file, when it is not there.
     """

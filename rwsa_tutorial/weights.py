@@ -137,7 +137,7 @@ def load_official(
 ) -> RWSAMambaUNet:
     """Fill a model from the authors' parameter names, with or without their duplicate aliases.
 
-    state_dict: name -> tensor (what ``torch.load(...)["generator"]`` holds), or the path of a
+    state_dict: name -> tensor (what `torch.load(...)["generator"]` holds), or the path of a
     .safetensors or torch file. Returns the model. Raises ValueError, naming them, for unknown,
     missing or misshapen tensors and for aliases that disagree, and for a model that is not
     RWSA-shared with three levels, since the authors released no other.
@@ -219,7 +219,7 @@ def save_weights(model: RWSAMambaUNet, path: str | Path, **metadata: object) -> 
 
 
 def load_weights(path: str | Path) -> RWSAMambaUNet:
-    """The network of a file written by :func:`save_weights`, in eval mode.
+    """The network of a file written by `save_weights`, in eval mode.
 
     Raises FileNotFoundError, or ValueError when the file does not hold such a network.
     """
@@ -267,7 +267,7 @@ def shipped() -> list[str]:
 
 
 def load_pretrained(name: str = "nano") -> RWSAMambaUNet:
-    """A network with the shipped weights ``data/weights/<name>.safetensors``, in eval mode.
+    """A network with the shipped weights `data/weights/<name>.safetensors`, in eval mode.
 
     Raises FileNotFoundError that lists what is shipped when there are none of that name.
     """

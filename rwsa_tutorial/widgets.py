@@ -130,12 +130,12 @@ class Panel(_Leader):
 def slider(function: Callable, **sliders: object) -> Panel:
     """Sliders over a plotting function.
 
-    ``function`` takes the sliders' names as keyword arguments and returns a figure, ``(fig, ax)``,
+    `function` takes the sliders' names as keyword arguments and returns a figure, `(fig, ax)`,
     text or HTML, or a tuple of these, shown one below the other. Each slider is
     (low, high, step, start), or ([choices in order], start), or a list or dict of choices to pick
     from, a bool, or an ipywidgets widget.
     Returns the widget, a `Panel`; a notebook shows it as a cell's last value.
-    Raises ValueError for a specification it cannot read, and whatever ``function`` raises at the
+    Raises ValueError for a specification it cannot read, and whatever `function` raises at the
     start; an error after a move is shown below the sliders.
     """
     panel = Panel(function, {name: _control(name, value) for name, value in sliders.items()})
@@ -204,7 +204,7 @@ def _draw(function, values):
 def upload(
     callback: Callable[[str, bytes], object], accept: str = ".wav,.flac,.ogg,.mp3,audio/*"
 ) -> widgets.Widget:
-    """A button for a file of the reader's own; calls ``callback(name, content)``, content in bytes.
+    """A button for a file of the reader's own; calls `callback(name, content)`, content in bytes.
 
     What the callback prints or displays appears below the button; a ValueError, OSError or
     RuntimeError is shown as its sentence. The box that is returned can lead others (`follow`).
@@ -259,7 +259,7 @@ def player(wave: ArrayLike, sample_rate: int, label: str = "") -> HTML:
 
 
 def players(waves: dict, sample_rate: int) -> HTML:
-    """Players one below the other, ``{label: waveform (n,)}``, as one HTML output."""
+    """Players one below the other, `{label: waveform (n,)}`, as one HTML output."""
     rows = []
     for label, wave in waves.items():
         sound = base64.b64encode(mp3(wave, sample_rate)).decode("ascii")

@@ -1,6 +1,7 @@
 """What the package may import, and where."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -56,8 +57,75 @@ def test_one_module_alone_imports_it(package, allowed):
 
 
 def test_layers_know_the_scan_the_compiled_kernels_and_each_other_only():
+    allowed = ("math", "collections.abc", "torch", "torch.nn", "..scan", "..compiled", "..shapes")
     for path in (PACKAGE / "layers").glob("*.py"):
         for name in modules_imported_at_the_top(path.read_text()):
-            assert name in ("math", "torch", "torch.nn", "..scan", "..compiled") or (
-                name.startswith(".") and not name.startswith("..")
-            ), f"{path.name} imports {name}"
+            assert name in allowed or (name.startswith(".") and not name.startswith("..")), (
+                f"{path.name} imports {name}"
+            )
+
+
+COMPILED = {
+    "njit",
+    "intrinsic",
+    "_function",
+    "Kernel",
+    "triton.jit",
+}  # their types are the compiler's
+
+
+def signatures_without_types(source):
+    """The public functions of a module that leave out the type of an argument or of the result."""
+
+    def look(body, prefix, method):
+        for node in body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                yield from look(node.body, f"{node.name}.", True)
+            elif isinstance(node, ast.FunctionDef) and (
+                not node.name.startswith("_") or node.name == "__init__"
+            ):
+                marks = {ast.unparse(mark).split("(")[0] for mark in node.decorator_list}
+                told = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                told = told[method and "staticmethod" not in marks :]
+                told += [a for a in (node.args.vararg, node.args.kwarg) if a]
+                typed = all(argument.annotation for argument in told)
+                if not marks & COMPILED and not (
+                    typed and (node.returns or node.name == "__init__")
+                ):
+                    yield prefix + node.name
+
+    return list(look(ast.parse(source).body, "", False))
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("def f(a: int) -> int: ...", []),
+        ("def f(a) -> int: ...", ["f"]),
+        ("def f(a: int): ...", ["f"]),
+        ("def f(*a) -> int: ...", ["f"]),
+        ("def f(*, a=1) -> int: ...", ["f"]),
+        ("class C:\n def __init__(self, a): ...\n def m(self) -> int: ...", ["C.__init__"]),
+        ("@njit\ndef f(a): ...\ndef _g(a): ...", []),
+    ],
+)
+def test_a_signature_without_types_is_found(source, found):
+    assert signatures_without_types(source) == found
+
+
+def test_every_public_signature_has_types():
+    found = {
+        str(path.relative_to(PACKAGE)): names
+        for path in PACKAGE.rglob("*.py")
+        if (names := signatures_without_types(path.read_text()))
+    }
+    assert not found
+
+
+def test_docstrings_have_one_style():
+    """Names between single backquotes, and no fields of reStructuredText."""
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+                words = ast.get_docstring(node) or ""
+                assert not re.search("``|:(param|func|class|return)", words), (path, words)

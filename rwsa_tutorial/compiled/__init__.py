@@ -25,7 +25,7 @@ _state = {"plain": os.environ.get("RWSA_PLAIN", "0") != "0", "forked": False}
 def plain_pytorch() -> Iterator[None]:
     """While the block lasts, the whole network is plain PyTorch, and can be looked into.
 
-    Slower, and with second derivatives: ``with rt.plain_pytorch(): loss = f(model(mag, phase))``.
+    Slower, and with second derivatives: `with rt.plain_pytorch(): loss = f(model(mag, phase))`.
     The environment variable RWSA_PLAIN=1 does the same for a whole process. It holds for every scan
     engine that is not plain PyTorch, too: "parallel" takes its place.
     """

@@ -1,6 +1,6 @@
 """The small corpora in the box: mini-vb to train on, mini-dns and mini-ears to be surprised by.
 
-A manifest, ``data/mini/NAME.json``, says which clip of speech goes with which noise, from which
+A manifest, `data/mini/NAME.json`, says which clip of speech goes with which noise, from which
 sample on and at which SNR; the mixtures are made when they are read. `making.mini` made them.
 """
 

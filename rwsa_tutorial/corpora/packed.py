@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class PackedClip:
-    """Samples ``start`` to ``stop`` of a flat int16 array, to be mixed like a `corpus.Clip`."""
+    """Samples `start` to `stop` of a flat int16 array, to be mixed like a `corpus.Clip`."""
 
     path: Path
     group: str

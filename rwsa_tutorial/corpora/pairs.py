@@ -28,7 +28,7 @@ def pairs(
     Either two folders, whose files are paired
 
     - by "name": equal names, sub-folders included; the extension may differ;
-    - by "fileid": the N of ``fileid_N`` in the names, as the DNS challenges name their files
+    - by "fileid": the N of `fileid_N` in the names, as the DNS challenges name their files
       (clean_fileid_7.wav and street_snr5_fileid_7.wav), within equal sub-folders;
     - by "auto": by name, or, where that leaves files over, by fileid.
 

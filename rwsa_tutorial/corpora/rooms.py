@@ -16,7 +16,7 @@ def response(
     source to microphone in metres. The direct sound comes first: sample 0 is its peak.
 
     Raises ValueError when the room cannot be so dry or so small, and ModuleNotFoundError without
-    pyroomacoustics (extra ``render``).
+    pyroomacoustics (extra `render`).
     """
     import pyroomacoustics
 

@@ -20,7 +20,7 @@ class GatherError(RuntimeError):
 
 
 def fetch(package: str, cache: Path) -> Path:
-    """Download and unpack a Debian package below ``cache``; return the unpacked folder."""
+    """Download and unpack a Debian package below `cache`; return the unpacked folder."""
     folder = cache / package
     if folder.is_dir():
         return folder

@@ -5,7 +5,7 @@
 Speech and background talkers are Kokoro-82M (Apache-2.0), the texts and all other sounds are
 our own, so the pairs are free to redistribute. Noise and mixing come from fixed seeds and
 are the same on every machine; speech, and with it the talk in café and babble, may differ by
-rounding. Needs the extra ``render``.
+rounding. Needs the extra `render`.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def across_a_room(wave: np.ndarray, seconds: float, rng: np.random.Generator) ->
 def background_talk(
     n: int, engine: KokoroEngine, count: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """``count`` people talking at once, none of them the speaker of an example."""
+    """`count` people talking at once, none of them the speaker of an example."""
     voices = []
     for voice in TALKERS[:count]:
         waves, texts = [], np.random.default_rng(rng.integers(2**32))

@@ -32,7 +32,7 @@ def treble_db(wave: np.ndarray) -> float:
 
 
 def trim(wave: np.ndarray, keep: float = 0.2) -> np.ndarray:
-    """Shorten silences: ``keep`` seconds stay on each side of the speech, (n,) -> (m,).
+    """Shorten silences: `keep` seconds stay on each side of the speech, (n,) -> (m,).
 
     A frame is silent when it lies 40 dB below the loud ones, or within the lowest quarter of
     the recording's own range in dB if that is higher.
@@ -60,10 +60,10 @@ def fade(wave: np.ndarray, seconds: float = 0.01) -> np.ndarray:
 def join_words(
     words: list[tuple[str, np.ndarray]], seconds: float, rng: np.random.Generator
 ) -> list[tuple[str, np.ndarray]]:
-    """Join short utterances of one speaker or language into ones of at least ``seconds``.
+    """Join short utterances of one speaker or language into ones of at least `seconds`.
 
     words: (name, wave (n,)) in order. Words get equal levels and gaps of 0.1 to 0.35 s. A
-    remainder shorter than a third of ``seconds`` is dropped. The new name is the first word's.
+    remainder shorter than a third of `seconds` is dropped. The new name is the first word's.
     """
     joined, run, name = [], [], ""
     for word_name, wave in words:

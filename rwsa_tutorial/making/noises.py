@@ -26,7 +26,7 @@ def unit(wave: np.ndarray) -> np.ndarray:
 def shaped(
     n: int, gain: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator
 ) -> np.ndarray:
-    """Gaussian noise (n,) whose amplitude spectrum follows ``gain(frequency in Hz)``."""
+    """Gaussian noise (n,) whose amplitude spectrum follows `gain(frequency in Hz)`."""
     spectrum = np.fft.rfft(rng.standard_normal(n))
     return unit(np.fft.irfft(spectrum * gain(np.fft.rfftfreq(n, 1 / SAMPLE_RATE)), n))
 
@@ -47,7 +47,7 @@ def band(n: int, low: float, high: float, rng: np.random.Generator) -> np.ndarra
 
 
 def slow(n: int, hertz: float, rng: np.random.Generator) -> np.ndarray:
-    """A smooth random curve (n,), mean 0, root mean square 1, moving up to ``hertz`` a second."""
+    """A smooth random curve (n,), mean 0, root mean square 1, moving up to `hertz` a second."""
     points = rng.standard_normal(int(np.ceil(n / SAMPLE_RATE * hertz * 2)) + 4)
     at = np.linspace(1, len(points) - 2, n)
     left = np.floor(at).astype(int)
@@ -58,7 +58,7 @@ def slow(n: int, hertz: float, rng: np.random.Generator) -> np.ndarray:
 def modulated(
     n: int, low: float, high: float, hertz: float, depth_db: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """A band of noise whose level wanders by ``depth_db`` (root mean square) up to ``hertz``."""
+    """A band of noise whose level wanders by `depth_db` (root mean square) up to `hertz`."""
     return unit(band(n, low, high, rng) * 10 ** (slow(n, hertz, rng) * depth_db / 20))
 
 

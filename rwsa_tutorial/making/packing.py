@@ -2,11 +2,11 @@
 
 A folder OUT holds
 
-- ``parts/NAME.npy`` and ``parts/NAME.json``: one source each, written once;
-- ``speech.npy`` and ``noise.npy``: all parts end to end, int16, 16 kHz mono, flat (n,);
-- ``index.json``: where each clip lies, what it is, and the licence of each source.
+- `parts/NAME.npy` and `parts/NAME.json`: one source each, written once;
+- `speech.npy` and `noise.npy`: all parts end to end, int16, 16 kHz mono, flat (n,);
+- `index.json`: where each clip lies, what it is, and the licence of each source.
 
-``numpy.load(OUT / "speech.npy", mmap_mode="r")`` reads a clip without loading the rest.
+`numpy.load(OUT / "speech.npy", mmap_mode="r")` reads a clip without loading the rest.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ PEAK = 0.7
 class Stretch:
     """One stretch of sound.
 
-    wave: float array (n,), full scale 1, 16 kHz. ``valid`` forces the split; None lets
-    `is_held_out` decide. ``measures`` may hold further numbers (SNR estimate and such).
+    wave: float array (n,), full scale 1, 16 kHz. `valid` forces the split; None lets
+    `is_held_out` decide. `measures` may hold further numbers (SNR estimate and such).
     """
 
     wave: np.ndarray
@@ -55,7 +55,7 @@ def is_held_out(name: str, percent: float = 3.0) -> bool:
 
 
 def cut(wave: np.ndarray, seconds: float = 20.0) -> list[np.ndarray]:
-    """Cut a long wave (n,) into equal pieces of at most ``seconds``."""
+    """Cut a long wave (n,) into equal pieces of at most `seconds`."""
     pieces = max(1, int(np.ceil(len(wave) / (seconds * SAMPLE_RATE))))
     return [piece for piece in np.array_split(wave, pieces) if len(piece)]
 
@@ -63,7 +63,7 @@ def cut(wave: np.ndarray, seconds: float = 20.0) -> list[np.ndarray]:
 def save_part(
     out: Path, name: str, kind: str, clips: Iterable[Stretch], licence: str, percent: float = 3.0
 ) -> dict:
-    """Write one source's clips below ``out/parts`` and return its description.
+    """Write one source's clips below `out/parts` and return its description.
 
     kind is "speech" or "noise". Raises ValueError for another kind or when no clip is left.
     """
@@ -124,7 +124,7 @@ def assemble(out: Path, order: Sequence[str] = ()) -> dict:
     """Join all parts into speech.npy, noise.npy and index.json; return the index.
 
     Parts named in the present index.json keep their places, so an older index stays true of
-    the newer arrays; then come those in ``order``, then the rest by name.
+    the newer arrays; then come those in `order`, then the rest by name.
     """
     out = Path(out)
     packed = sorted(path.stem for path in (out / "parts").glob("*.json"))

@@ -2,13 +2,13 @@
 
     python -m rwsa_tutorial.making.recorded OUT [--noise DIR]
 
-fetches packages by name (``apt-get download``; nothing is installed and no root is needed),
+fetches packages by name (`apt-get download`; nothing is installed and no root is needed),
 decodes their sounds to 16 kHz mono, leaves out what is no clean speech, and packs the rest
 as `rwsa_tutorial.making.packing` describes. Sources already packed are skipped, so the
 command can be repeated after an interruption. Read the licences in index.json before passing
 any of it on: this is material to train with, not part of the project.
 
-Prompts in G.722 need the extra ``recorded`` (the package ``av``, PyAV).
+Prompts in G.722 need the extra `recorded` (the package `av`, PyAV).
 """
 
 from __future__ import annotations

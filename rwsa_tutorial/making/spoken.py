@@ -5,7 +5,7 @@
 
 adds parts of five minutes to what `rwsa_tutorial.making.recorded` has packed in OUT; parts
 already there are skipped, so the command can be repeated after an interruption. Needs the
-extra ``render``. Kokoro-82M and Pico are both under Apache-2.0, and so their speech may be
+extra `render`. Kokoro-82M and Pico are both under Apache-2.0, and so their speech may be
 passed on. The voices of `held_out()` never train: they speak the example pairs and whatever is
 scored in the mini corpora.
 """

@@ -72,7 +72,7 @@ TEMPLATES = (
 
 
 def sentences(count: int, rng: np.random.Generator) -> list[str]:
-    """Make ``count`` English sentences out of the templates: own text, no meaning intended."""
+    """Make `count` English sentences out of the templates: own text, no meaning intended."""
     made = []
     for _ in range(count):
         sentence = TEMPLATES[rng.integers(len(TEMPLATES))]
@@ -161,9 +161,9 @@ ACTED = (
 
 
 def everyday(count: int, words: tuple[int, int], rng: np.random.Generator, said: set) -> list[str]:
-    """``count`` English sentences of daily life with so many words each, none of them in ``said``.
+    """`count` English sentences of daily life with so many words each, none of them in `said`.
 
-    They are added to ``said``, which holds all that is said in any corpus.
+    They are added to `said`, which holds all that is said in any corpus.
     """
     return _fresh(lambda: sentences(1, rng)[0], count, words, said)
 

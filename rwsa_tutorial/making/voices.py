@@ -1,6 +1,6 @@
 """Free speech synthesisers, Kokoro-82M and SVOX Pico, as functions from a text to a wave at 16 kHz.
 
-They need the extra ``render``. Both are under Apache-2.0, and so their speech may be passed on.
+They need the extra `render`. Both are under Apache-2.0, and so their speech may be passed on.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def voices_cache() -> Path:
 
 
 def kokoro_voices(cache: Path) -> Path:
-    """Folder of Kokoro's voice files, out of the source release of ``kokoro`` 0.9.4."""
+    """Folder of Kokoro's voice files, out of the source release of `kokoro` 0.9.4."""
     folder = cache / "kokoro-0.9.4"
     if folder.is_dir():
         return folder
@@ -68,9 +68,9 @@ def kokoro_voices(cache: Path) -> Path:
 
 
 class KokoroEngine:
-    """Kokoro-82M on the CPU: ``say(text, voice, speed)`` gives a wave (n,) at 16 kHz.
+    """Kokoro-82M on the CPU: `say(text, voice, speed)` gives a wave (n,) at 16 kHz.
 
-    Raises RuntimeError in words when the extra ``render`` or the voice files are missing.
+    Raises RuntimeError in words when the extra `render` or the voice files are missing.
     """
 
     def __init__(self, cache: Path, threads: int = 1):
@@ -127,7 +127,7 @@ def pico(text: str, voice: str, speed: float = 1.0, pitch: float = 1.0) -> np.nd
 
 
 def trim_ends(wave: np.ndarray, keep: float = 0.15) -> np.ndarray:
-    """Cut silence (60 dB below the peak) off both ends, but for ``keep`` seconds."""
+    """Cut silence (60 dB below the peak) off both ends, but for `keep` seconds."""
     loud = np.flatnonzero(np.abs(wave) > 1e-3 * np.abs(wave).max(initial=0.0))
     if not len(loud):
         raise ValueError("the wave is silent")

@@ -1,4 +1,4 @@
-"""Figures of the course. Each function takes an optional ``ax`` and returns ``(fig, ax)``.
+"""Figures of the course. Each function takes an optional `ax` and returns `(fig, ax)`.
 
 The same signal has the same colour in every lesson, and every spectrogram the same colour map.
 Signals may be NumPy arrays or tensors on any device.

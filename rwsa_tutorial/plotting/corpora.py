@@ -33,7 +33,7 @@ def corpora_compared(
     """Are corpora different domains? What was measured of each, and the distances between them.
 
     Points are recordings, bars their means; lines are means over recordings, shaded by their
-    standard deviation. ``descriptions`` and ``results`` are what ``comparing.compare`` returns;
+    standard deviation. `descriptions` and `results` are what `comparing.compare` returns;
     without results the row of distances is left out.
     Returns the figure and its axes by name.
     """
@@ -90,7 +90,7 @@ def _strips(ax, columns):
 
 
 def _curves(ax, positions, curves):
-    """Mean and standard deviation over recordings; ``curves``: (name, (recordings, bands))."""
+    """Mean and standard deviation over recordings; `curves`: (name, (recordings, bands))."""
     for place, (name, values) in enumerate(curves):
         colour, line, _ = _corpus_style(place)
         known = np.isfinite(values).any(axis=0)
@@ -135,7 +135,7 @@ def noises_compared(
 ) -> tuple[Figure, np.ndarray]:
     """Synthetic noises against recorded ones: long-term spectra and modulation spectra.
 
-    ``ours`` and ``recorded`` are lists of (name, wave (n,) at 16 kHz); waves of one name are
+    `ours` and `recorded` are lists of (name, wave (n,) at 16 kHz); waves of one name are
     averaged. Above, ours are lines over the range of the recorded ones; below, the reverse.
     Returns the figure and its axes (2, 2).
     """

@@ -16,7 +16,7 @@ from .style import ENHANCED, HIGHLIGHT, NOISY, SHARED, axes_of
 
 
 def doubling_map(steps: int = 8, ax: Axes | None = None) -> tuple[Figure, Axes]:
-    """Who adds to whom in the doubling scan of ``steps`` elements, a row a round.
+    """Who adds to whom in the doubling scan of `steps` elements, a row a round.
 
     An arrow carries the sum of a span of steps to the place where it is joined to the next span.
     Marked are the ways that lead to the last state. Raises ValueError for fewer than two steps.
@@ -111,7 +111,7 @@ SET_COLOURS = (SHARED, "#56B4E9", NOISY, ENHANCED, "#F0E442", HIGHLIGHT)
 def sharing_map(sets: dict, ax: Axes | None = None) -> tuple[Figure, Axes]:
     """Which places of the network use one weight set for their attention, with the ties drawn.
 
-    ``sets``: (path, level, block, axis) -> the name of its weight set, as `model.weight_set` gives
+    `sets`: (path, level, block, axis) -> the name of its weight set, as `model.weight_set` gives
     it; equal names get equal letters, in order of first use. Raises ValueError without a place.
     """
     if not sets:

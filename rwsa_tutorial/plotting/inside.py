@@ -25,7 +25,7 @@ def response_picture(
 ) -> tuple[Figure, Axes]:
     """How far the output moved at each point of an image: (T, F), sizes, 0 or more.
 
-    In dB down from ``top`` (a size; default: the largest); grey is exactly zero. T frames are
+    In dB down from `top` (a size; default: the largest); grey is exactly zero. T frames are
     7.5 ms apart, and F bins go from 0 to 8 kHz, however many there are.
     """
     size = as_array(response).astype(np.float64).T
@@ -113,7 +113,7 @@ def looks_at(
     """Where one point of a spectrogram looks: its row of an attention map, over the picture.
 
     mag: compressed magnitude (F, T). weights: (L,), adding up to 1, of the steps along
-    "frequency" or "time", each ``scale`` bins or frames wide. frame, bin: the point that asks, a
+    "frequency" or "time", each `scale` bins or frames wide. frame, bin: the point that asks, a
     cross. A circle is a step with more than 1.5 times the even share 1 / L, its area the weight;
     the panel beside or below the picture has all weights, in even shares.
     Returns the figure and the axes of picture and panel. Raises ValueError for another axis.
@@ -176,7 +176,7 @@ def attention_map(
 ) -> tuple[Figure, Axes]:
     """A whole attention map (L, L): row i holds where step i looks, in even shares 1 / L.
 
-    step: the row that is marked. along: "frequency" or "time", of steps that are ``scale`` bins or
+    step: the row that is marked. along: "frequency" or "time", of steps that are `scale` bins or
     frames wide. `looks_at` shows one row over the picture. Raises ValueError for another axis.
     """
     units = {"frequency": SAMPLE_RATE / N_FFT / 1000, "time": HOP / SAMPLE_RATE}

@@ -59,7 +59,7 @@ def draw_arrow(
     bend: float = 0.0,
     width: float = 1.1,
 ) -> None:
-    """An arrow between two points; ``bend`` curves it."""
+    """An arrow between two points; `bend` curves it."""
     ax.annotate(
         "",
         xy=end,
@@ -77,7 +77,7 @@ def draw_arrow(
 
 
 def course_map(here: str | None = None, ax: Axes | None = None) -> tuple[Figure, Axes]:
-    """The eleven lessons in reading order; ``here`` ("00" to "10") marks one.
+    """The eleven lessons in reading order; `here` ("00" to "10") marks one.
 
     Raises ValueError for a number that is no lesson.
     """
@@ -155,7 +155,7 @@ NETWORK_GROUPS = {
 def network_map(here: str | None = None, ax: Axes | None = None) -> tuple[Figure, Axes]:
     """The whole network, with "you are here" on a part or a group of parts.
 
-    ``here`` is a key of NETWORK_PARTS or of NETWORK_GROUPS ("stft" marks both transforms).
+    `here` is a key of NETWORK_PARTS or of NETWORK_GROUPS ("stft" marks both transforms).
     Raises ValueError for any other name.
     """
     if here is not None and here not in NETWORK_PARTS and here not in NETWORK_GROUPS:
@@ -236,7 +236,7 @@ def network_map(here: str | None = None, ax: Axes | None = None) -> tuple[Figure
 
 
 def draw_route(ax: Axes, corners: Sequence[tuple[float, float]], colour: object) -> None:
-    """A line through ``corners`` that ends in an arrow."""
+    """A line through `corners` that ends in an arrow."""
     xs, ys = zip(*corners, strict=True)
     ax.plot(xs[:-1], ys[:-1], color=colour, linewidth=1.0)
     draw_arrow(ax, corners[-2], corners[-1], colour=colour, width=1.0)

@@ -29,7 +29,7 @@ from .style import (
 
 
 def scores(table: dict) -> tuple[Figure, np.ndarray]:
-    """Bars of the four metrics. ``table`` maps names to what ``rt.score`` returns.
+    """Bars of the four metrics. `table` maps names to what `rt.score` returns.
 
     A missing score (None or NaN) is written as a dash and never drawn as a bar.
     """
@@ -53,7 +53,7 @@ def scores(table: dict) -> tuple[Figure, np.ndarray]:
 def scan_times(rows: list[dict]) -> tuple[Figure, np.ndarray]:
     """Bars of each scan engine's time, on a log axis, with its ratio to the readable loop.
 
-    ``rows`` is what ``bench.scan_rows`` returns; an engine that was not measured is named as such.
+    `rows` is what `bench.scan_rows` returns; an engine that was not measured is named as such.
     """
     panels = {"forward": "forward", "forward_backward": "forward and backward"}
     size = (10, 1.3 + 0.45 * len(rows))
@@ -173,8 +173,8 @@ def who_hears_what(
 ) -> tuple[Figure, Axes]:
     """Heat map of damages (rows) against terms of the loss and scores (columns).
 
-    terms: {damage: {term: value}}, each value relative to that of the recording ``reference``.
-    scores: {damage: what ``rt.score`` returns}, with a row for ``reference``, or None for no
+    terms: {damage: {term: value}}, each value relative to that of the recording `reference`.
+    scores: {damage: what `rt.score` returns}, with a row for `reference`, or None for no
     scores. Green is better than the reference, brown is worse, white is the same; the numbers stand
     in the cells. A missing score is a dash, an infinite one (or above 100 dB) an infinity sign.
     """

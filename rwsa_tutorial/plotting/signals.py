@@ -63,7 +63,7 @@ def waveform(
     colour: str | None = None,
     title: str | None = None,
 ) -> tuple[Figure, Axes]:
-    """A waveform (n,) against time in seconds; ``label`` also chooses the colour."""
+    """A waveform (n,) against time in seconds; `label` also chooses the colour."""
     wave = as_array(wave)
     if wave.ndim != 1:
         raise ValueError(f"a waveform has one axis (n,), got shape {wave.shape}")
@@ -93,9 +93,9 @@ def spectrogram(
 ) -> tuple[Figure, Axes]:
     """Spectrogram of a waveform (n,) or of a compressed magnitude (F, T), in seconds and kHz.
 
-    ``scale="db"`` shows 20 log10 of the magnitude, ``dynamic_range`` dB down from ``top`` (dB;
-    default: the loudest bin); ``scale="compressed"`` shows magnitude ** ``exponent`` from 0 to
-    ``top``. Pixel (k, t) is centred on k * sample_rate / n_fft and on t * hop / sample_rate.
+    `scale="db"` shows 20 log10 of the magnitude, `dynamic_range` dB down from `top` (dB;
+    default: the loudest bin); `scale="compressed"` shows magnitude ** `exponent` from 0 to
+    `top`. Pixel (k, t) is centred on k * sample_rate / n_fft and on t * hop / sample_rate.
     Raises ValueError for an unknown scale or another number of axes.
     """
     magnitude = magnitude_of(values, n_fft, hop, exponent)
@@ -149,7 +149,7 @@ def mask_picture(
     top: float = 2.0,
     title: str | None = None,
 ) -> tuple[Figure, Axes]:
-    """A mask (F, T): white leaves a bin alone, brown lowers it, green raises it (0 to ``top``)."""
+    """A mask (F, T): white leaves a bin alone, brown lowers it, green raises it (0 to `top`)."""
     fig, ax = axes_of(ax)
     picture = draw_image(ax, as_array(mask), sample_rate, n_fft, hop, cmap="BrBG", vmin=0, vmax=top)
     ax.set_title(title or "")
@@ -175,7 +175,7 @@ def before_after(
 ) -> tuple[Figure, np.ndarray]:
     """Waveforms over spectrograms, a column a signal, all on the same scales.
 
-    ``signals`` maps names ("noisy", "enhanced", "clean") to waveforms (n,).
+    `signals` maps names ("noisy", "enhanced", "clean") to waveforms (n,).
     Returns the figure and its axes as an array (2, number of signals).
     """
     if not signals:

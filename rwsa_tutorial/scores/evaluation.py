@@ -48,7 +48,7 @@ def evaluate(
     """Score every noisy recording and, given a model, what the model makes of it.
 
     Args:
-        pairs: list of `corpora.corpus.Pair`, for example ``load_corpus("mini-vb").pairs("test")``,
+        pairs: list of `corpora.corpus.Pair`, for example `load_corpus("mini-vb").pairs("test")`,
             or of (clean path, noisy path), for example from `pair_folders`.
         model: as for `enhance`; None scores the recordings as they are.
         metrics: which scores, any of `METRICS`.

@@ -1,7 +1,7 @@
 """Models x corpora: many recordings scored in processes; what is scored is kept at once.
 
 The body of `rwsa evaluate`. A script of your own that calls `score_all` with more than one job must
-begin with ``if __name__ == "__main__":``, since it starts processes.
+begin with `if __name__ == "__main__":`, since it starts processes.
 
 Every row says what it was made from, by two digests: "recordings" of what the clean and the noisy
 file hold, "network" of the weights (None where no network took part). A row is used again only

@@ -2,7 +2,7 @@
 
 Both kinds are map-style datasets: example i depends on the seed and on i, not on the number of
 workers, the batch size or what was drawn before. A run that stopped after 4000 examples goes on
-with ``DataLoader(dataset, batch_size=4, sampler=range(4000, len(dataset)))``.
+with `DataLoader(dataset, batch_size=4, sampler=range(4000, len(dataset)))`.
 
     python -m rwsa_tutorial.training.datasets mini-vb             examples a second on this machine
     python -m rwsa_tutorial.training.datasets SPEECH NOISE        the same, of two folders
@@ -41,7 +41,7 @@ class Mixtures(Dataset):
 
     Args:
         speech, noise: `corpus.Clip` (or `packed.PackedClip`), for example
-            ``**load_corpus("mini-vb").sounds["train"]`` or ``pairs.clips(folder)``. Where all of
+            `**load_corpus("mini-vb").sounds["train"]` or `pairs.clips(folder)`. Where all of
             them say where they stop, the amount of a group is its seconds, otherwise its clips.
         examples: the length of the sequence, such as steps * batch. A longer one begins alike.
         samples: n of each example.
@@ -158,7 +158,7 @@ class Segments(Dataset):
     crop are padded with silence at both ends, at random.
 
     Args:
-        pairs: `corpus.Pair`, for example ``load_corpus("vb-demandex").pairs("train")``.
+        pairs: `corpus.Pair`, for example `load_corpus("vb-demandex").pairs("train")`.
         samples: n of each example.
         seed: whole number, not negative.
         examples: the length of the sequence; by default one pass through the pairs.

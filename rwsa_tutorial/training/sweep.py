@@ -2,7 +2,7 @@
 
 One run proves little: two that differ in nothing but their seed do not score alike. So each kind
 is trained with several seeds, and the table keeps every run. A script of your own that calls
-`sweep` must begin with ``if __name__ == "__main__":``, since it starts processes.
+`sweep` must begin with `if __name__ == "__main__":`, since it starts processes.
 """
 
 import multiprocessing

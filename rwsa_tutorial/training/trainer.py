@@ -250,7 +250,7 @@ class Trainer:
             self.checkpoint()
 
     def log(self) -> dict:
-        """Write a row of metrics.jsonl, the means since the last one over all processes; returns it."""
+        """Write and return a row of metrics.jsonl: the means since the last, over all processes."""
         values, critic = self._checked()
         row = {"step": self.learner.done}
         means = zip(self.learner.names, values.mean(0).tolist(), strict=True)

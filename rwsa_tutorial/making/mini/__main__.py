@@ -3,7 +3,7 @@
     python -m rwsa_tutorial.making.mini [--out DIR] [--cache DIR] [--only NAME]
 
 About half an hour on one CPU core. Clips that are there are kept, so the command can be repeated
-after an interruption; delete a clip to have it made again. Needs the extra ``render``: speech is
+after an interruption; delete a clip to have it made again. Needs the extra `render`: speech is
 by Kokoro-82M and Pico (both Apache-2.0), rooms by pyroomacoustics. Noises without voices or rooms
 are the same on every machine; the others may differ by rounding.
 """

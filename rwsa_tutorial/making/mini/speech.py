@@ -1,6 +1,6 @@
 """Speaking a line: a voice, a delivery, a microphone.
 
-Voices are named ``kokoro:af_heart`` or ``pico:de-DE``; both synthesisers are under Apache-2.0.
+Voices are named `kokoro:af_heart` or `pico:de-DE`; both synthesisers are under Apache-2.0.
 """
 
 from pathlib import Path
