@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from torch import nn
 from tqdm.auto import tqdm
 
 from . import audio
@@ -34,7 +33,7 @@ SHORTEST_PAUSE = 33  # steps, 0.5 s; a shorter one is ordinary speech, and does 
 def enhance(
     wave: ArrayLike,
     sample_rate: int,
-    model: nn.Module,
+    model: Callable,
     *,
     amount: float = 1.0,
     segment_seconds: float = SEGMENT_SECONDS,
@@ -88,7 +87,7 @@ def enhance(
 
 
 def enhance_file(
-    source: str | Path, target: str | Path, model: nn.Module, **settings: object
+    source: str | Path, target: str | Path, model: Callable, **settings: object
 ) -> int:
     """Enhance a recording on disk into another file, without holding it in memory.
 
@@ -126,7 +125,7 @@ def enhance_stream(
     open_blocks: Callable[[], Iterable[np.ndarray]],
     sample_rate: int,
     channels: int,
-    model: nn.Module,
+    model: Callable,
     *,
     amount: float = 1.0,
     segment_seconds: float = SEGMENT_SECONDS,

@@ -1,6 +1,7 @@
 """RWSA-MambaUNet (arXiv 2510.01958), assembled from its layers (notebook 06)."""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -84,7 +85,7 @@ def weight_set(sharing: str, path: str, level: int, block: int, axis: str) -> tu
 class Stage(nn.Module):
     """y = x + blocks(patch_embedding(x))."""
 
-    def __init__(self, width: int, blocks: int):
+    def __init__(self, width: int, blocks: Sequence[nn.Module]):
         super().__init__()
         self.patch_embedding = PatchEmbedding(width)
         self.blocks = nn.Sequential(*blocks)

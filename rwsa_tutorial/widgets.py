@@ -12,7 +12,7 @@ import html
 import io
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,7 +94,7 @@ class _Leader(widgets.VBox):
 class Panel(_Leader):
     """Sliders, a line that says "working ..." meanwhile, and what their function shows."""
 
-    def __init__(self, function: Callable, controls: Sequence):
+    def __init__(self, function: Callable, controls: Mapping):
         self._status = widgets.Label("")
         # Pictures as values, not an Output widget: nothing flickers or piles up, and programs that
         # run notebooks unattended need not answer the kernel while they wait for it.

@@ -7,6 +7,7 @@ import pytest
 import torch
 from beartype import beartype
 from jaxtyping import TypeCheckError, jaxtyped
+from shape_checker import checked
 from torch import Tensor
 
 from rwsa_tutorial import losses
@@ -40,3 +41,15 @@ def test_without_the_checker_a_shape_is_a_word():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "Tensor\ntorch.Size([1, 256, 1])\n", done.stderr
+
+
+def test_shapes_inside_other_types_are_found_and_nothing_else_is_checked():
+    def pair(x) -> tuple[Float[Tensor, "B C"], int]:
+        return x, 1
+
+    def plain(x: int) -> str:
+        return x
+
+    with pytest.raises(TypeCheckError):
+        jaxtyped(typechecker=checked)(pair)(torch.ones(3))
+    assert jaxtyped(typechecker=checked)(plain)(1) == 1

@@ -5,12 +5,12 @@ them. `held` looks through the structure of the file alone, without decoding, an
 views of it whose headers are right.
 """
 
+import io
 import os
 import re
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import BinaryIO
 
 UNKNOWN_32 = 0xFFFFFFFF  # libsndfile takes this for "to the end of the file"
 UNKNOWN_31 = range(0x7FFFEF00, 0x80000000)
@@ -51,7 +51,7 @@ class View:
 
     error = None
 
-    def __init__(self, file: BinaryIO, start: int, stop: int, head: bytes = b""):
+    def __init__(self, file: io.IOBase, start: int, stop: int, head: bytes = b""):
         self._file, self._start, self._head, self._at = file, start, head, 0
         self._size = len(head) + stop - start
 
@@ -76,7 +76,7 @@ class View:
         return data
 
 
-def held(file: BinaryIO) -> Held:
+def held(file: io.IOBase) -> Held:
     """What a seekable binary file holds: `Held`. Of an unknown kind: one view of all of it."""
     size = file.seek(0, os.SEEK_END)
     if not size:

@@ -6,7 +6,6 @@ import io
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -72,7 +71,7 @@ class Recording:
         artist, album, date, genre ... as far as the file has them.
     """
 
-    def __init__(self, source: str | Path | BinaryIO, name: str):
+    def __init__(self, source: str | Path | io.IOBase, name: str):
         self.name, self._held, self._at = name, held(source), 0
         if not self._held.links:
             raise ValueError(f"{name} is empty: there is no sound in it.")

@@ -4,7 +4,7 @@ import operator
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 BLOCK = 1 << 16  # samples a channel, the unit in which long recordings are worked through
 MOST_CHANNELS = 64
@@ -99,7 +99,7 @@ def to_float(wave: np.ndarray) -> np.ndarray:
     return ((wave - offset) / full_scale).astype(np.float32)
 
 
-def from_float(wave: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
+def from_float(wave: np.ndarray, dtype: DTypeLike) -> np.ndarray:
     """Floats with full scale 1 to `dtype`; integers are rounded and clipped."""
     dtype = np.dtype(dtype)
     if dtype.kind == "f":
@@ -113,7 +113,7 @@ def from_float(wave: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
     return np.clip(values, np.iinfo(dtype).min, np.iinfo(dtype).max).astype(dtype)
 
 
-def level_gain(energy: ArrayLike, n: int) -> np.ndarray:
+def level_gain(energy: ArrayLike, n: ArrayLike) -> np.ndarray | np.float64:
     """Gain that brings a wave to mean square 1: sqrt(n / sum(x^2)), the network's input level.
 
     Args:

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 import torch
@@ -166,7 +166,7 @@ def errors(engine: str, inputs: ScanInputs, exact: tuple[Tensor, dict[str, Tenso
 
 
 def compare_scans(
-    engines: Sequence[str],
+    engines: Collection[str],
     inputs: ScanInputs,
     rounds: int = 5,
     patience: float = PATIENCE,
@@ -207,7 +207,7 @@ def compare_scans(
 
 
 def scan_rows(
-    engines: Sequence[str],
+    engines: Collection[str],
     shape: Sequence[int],
     rounds: int = 5,
     device: str = "cpu",
@@ -250,7 +250,7 @@ def level_shapes(
 
 
 def level_rows(
-    engines: Sequence[str],
+    engines: Collection[str],
     config: ModelConfig,
     batches: Sequence[int] = (1,),
     rounds: int = 5,

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 
 from .. import machine
 
@@ -10,13 +10,13 @@ PATIENCE = 2.0  # seconds of measuring after which a slow engine leaves the roun
 
 
 def best_of(
-    tasks: Mapping[str, Callable[[], object]],
+    tasks: Mapping[Hashable, Callable[[], object]],
     rounds: int,
     device: str = "cpu",
-    patience: Mapping[str, float] | None = None,
+    patience: Mapping[Hashable, float] | None = None,
     tick: Callable[[], object] = lambda: None,
     least: int = 1,
-) -> dict[str, tuple[float, int]]:
+) -> dict[Hashable, tuple[float, int]]:
     """Time functions in turn: name -> (best seconds of a call, rounds taken).
 
     tasks: name -> function without arguments. A call of under 10 ms is repeated within a round; a

@@ -40,7 +40,7 @@ def device_option(parser: ArgumentParser) -> None:
     )
 
 
-def new_file(name: str, force: bool) -> Path:
+def new_file(name: str | Path, force: bool) -> Path:
     """The path of a file to be written. Raises ValueError if it must not or cannot be."""
     path = Path(name)
     if path.exists() and not force:
@@ -50,7 +50,7 @@ def new_file(name: str, force: bool) -> Path:
     return path
 
 
-def new_figure(name: str, force: bool) -> Path:
+def new_figure(name: str | Path, force: bool) -> Path:
     """As `new_file`; the extension must be that of a figure."""
     path = new_file(name, force)
     if path.suffix.lower() not in FIGURES:

@@ -175,8 +175,8 @@ def status(to: str | Path | None = None) -> str:
 
 def compare(
     corpora: "Sequence[Corpus]",
-    csv: str | None = None,
-    plot: str | None = None,
+    csv: str | Path | None = None,
+    plot: str | Path | None = None,
     split: str = "test",
     limit: int | None = None,
     progress: bool = True,

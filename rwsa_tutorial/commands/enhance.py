@@ -102,7 +102,7 @@ def _in_words(error):
 
 def plan_enhancement(
     inputs: Sequence[str], output: str | Path, force: bool = False
-) -> tuple[list, list[str], list]:
+) -> tuple[list[tuple[Path, Path]], list[str], int]:
     """Which recording goes where, decided before anything is done.
 
     Args:

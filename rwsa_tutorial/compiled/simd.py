@@ -25,7 +25,7 @@ POWERS = (1, 0.693146978, 0.240222421, 0.0555073374, 0.00967151266, 0.0013264726
 class Vector(types.Type):
     """LANES values of one floating point type."""
 
-    def __init__(self, scalar):
+    def __init__(self, scalar: types.Float):
         self.scalar = scalar
         super().__init__(f"vector({scalar})")
 

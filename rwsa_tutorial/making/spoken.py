@@ -48,7 +48,7 @@ def held_out() -> frozenset[str]:
 
 
 def utterances(
-    engine: str, say: Callable, voices: list[str], number: int, progress: tqdm
+    engine: str, say: Callable, voices: list[str], number: int, progress: Callable
 ) -> Iterator[Stretch]:
     """Five minutes of utterances, voice after voice, all drawn from the part's number."""
     rng = np.random.default_rng([5, len(engine), number])
@@ -66,7 +66,6 @@ def utterances(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return 0, or 2 with one line on the error stream."""
-    from tqdm import tqdm
 
     options = argparse.ArgumentParser(
         prog="python -m rwsa_tutorial.making.spoken", description=__doc__.split("\n")[0]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..domains.comparing import Description
@@ -29,7 +30,7 @@ def _corpus_style(place):
 
 def corpora_compared(
     descriptions: Sequence[Description], results: Sequence[Distances] = ()
-) -> tuple[Figure, np.ndarray]:
+) -> tuple[Figure, dict[str, Axes]]:
     """Are corpora different domains? What was measured of each, and the distances between them.
 
     Points are recordings, bars their means; lines are means over recordings, shaded by their

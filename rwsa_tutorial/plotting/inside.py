@@ -53,7 +53,7 @@ def response_picture(
 
 def deformed_taps(
     mag: ArrayLike, offsets: ArrayLike, frame: int, row: int, ax: Axes | None = None
-) -> tuple[Figure, Axes]:
+) -> tuple[Figure, np.ndarray]:
     """Where a deformable convolution looks: arrows over the spectrogram that the network heard.
 
     mag: compressed noisy magnitude (F, T). offsets: (18, T', F') in pixels of the layer, as
@@ -204,7 +204,7 @@ def attention_map(
 
 def remembered(
     mag: ArrayLike, scan: Scan, axis: str, place: int, ax: Axes | None = None
-) -> tuple[Figure, Axes]:
+) -> tuple[Figure, np.ndarray]:
     """One channel of a scan: its steps, how much it remembers, and its states along one sequence.
 
     mag: compressed magnitude (F, T). scan: an `inside.Scan` along "time" or "frequency".

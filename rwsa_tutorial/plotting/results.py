@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from numpy.typing import ArrayLike
 
 from ..machine import duration
@@ -100,7 +100,7 @@ TERM_COLOURS = {
 
 def training_curves(
     rows: list[dict], axes: Sequence[Axes] | np.ndarray | None = None
-) -> tuple[Figure, Sequence[Axes] | np.ndarray]:
+) -> tuple[FigureBase, Sequence[Axes] | np.ndarray]:
     """A run so far: the terms of the loss, PESQ and SI-SDR of validation, against the step.
 
     rows: of metrics.jsonl and validation.jsonl together, as `RunFolder.rows` gives them. The
@@ -170,7 +170,7 @@ def who_hears_what(
     terms: Mapping[str, Mapping],
     scores: Mapping[str, Mapping] | None = None,
     reference: str = "noisy",
-) -> tuple[Figure, Axes]:
+) -> tuple[Figure, np.ndarray]:
     """Heat map of damages (rows) against terms of the loss and scores (columns).
 
     terms: {damage: {term: value}}, each value relative to that of the recording `reference`.
@@ -229,7 +229,7 @@ def _short(metric, value):
 
 def gain_map(
     table: Mapping[str, Mapping],
-    scale: float,
+    scale: float | Mapping[str, float],
     ax: Axes | None = None,
     *,
     title: str | None = None,

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from torch import nn
 from tqdm.auto import tqdm
 
 from .. import tables
@@ -39,7 +38,7 @@ def pair_folders(clean: str | Path, noisy: str | Path) -> list[tuple[Path, Path]
 
 def evaluate(
     pairs: Sequence,
-    model: nn.Module | Callable | None = None,
+    model: Callable | None = None,
     metrics: Sequence[str] = METRICS,
     *,
     problems: list | None = None,

@@ -199,7 +199,7 @@ class RunFolder:
         self,
         step: int,
         validated: int,
-        rows: Mapping[str, int],
+        rows: Mapping[str, list[dict]],
         weights: Mapping[str, bytes | None],
     ) -> None:
         """Let all files be what the state after this step says, whatever was written since.

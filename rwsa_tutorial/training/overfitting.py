@@ -6,7 +6,8 @@ If it cannot, more data will not help: the fault is in the signal path, the loss
 from collections.abc import Callable, Mapping
 
 import torch
-from torch import Tensor, nn
+from numpy.typing import ArrayLike
+from torch import nn
 from tqdm.auto import tqdm
 
 from ..features import analyse, gain
@@ -15,8 +16,8 @@ from ..losses import WEIGHTS, enhancement_losses, total
 
 def overfit(
     model: nn.Module,
-    clean: Tensor,
-    noisy: Tensor,
+    clean: ArrayLike,
+    noisy: ArrayLike,
     steps: int = 100,
     goal_db: float = 15.0,
     lr: float = 1e-2,
