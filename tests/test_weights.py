@@ -190,7 +190,7 @@ NANO = {"channels": 8, "blocks": 1, "heads": 2, "middle_heads": 4, "expand": 2}
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"width": 3}, "configuration of no network known here: .*'width'"),
+        (NANO | {"width": 3}, "configuration of no network known here: .*'width'"),
         ([1, 2], "configuration of no network known here"),
         (None, "configuration of no network known here"),
         (NANO | {"channels": 10**9}, "channels must be a whole number up to 1024, not 1000000000"),
