@@ -18,6 +18,7 @@ from rwsa_tutorial.paths import data_path
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 NOTEBOOKS = sorted([*FOLDER.glob("[0-9]*.ipynb"), FOLDER / "_template.ipynb"])
+NOTEBOOKS.sort(key=lambda path: "train" not in path.stem)  # first what takes longest
 BAD = Path(__file__).parent / "bad_notebooks"
 SOLUTION = re.compile(r"<b>Solution</b></summary>\s*```python\n(.*?)```", re.DOTALL)
 
