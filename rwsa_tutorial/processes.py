@@ -40,9 +40,9 @@ def in_fresh_process(
     """The dict that a module's function returns in a new process, with as many threads as here.
 
     Where it fails: {"not_measured": the reason in words}. preload: modules that it finds loaded,
-    where the system can start it from a bare copy.
+    where the system can start it from a bare copy; those of the first call hold for all later ones.
     """
-    import torch
+    import torch  # here, since processes that score do without it
 
     # the server has loaded modules and computed nothing, so that its copies start at once
     server = "forkserver" in multiprocessing.get_all_start_methods()
