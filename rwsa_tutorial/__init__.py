@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 # public name -> the module that holds it
 _PUBLIC = {
     "VARIANTS": "model",
-    "ModelConfig": "model",
+    "ModelConfig": "unet",
     "RWSAMambaUNet": "model",
     "build_model": "model",
     "load_official": "weights",

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .layers.attention import SelfAttention
+from .layers.mamba import BiMamba
 from .layers.mambattention import along_frequency, along_time
-from .model import Stage
 from .scan.reference import states
 from .shapes import Float
+from .unet import Stage
 
 AXES = {"time": along_time, "frequency": along_frequency}
-SILENCED = ("attention", "unet")
+SILENCED = ("attention", "mamba", "unet")
 
 
 @dataclass(frozen=True)
@@ -166,15 +167,19 @@ def capture(model: nn.Module, mag: Tensor, phase: Tensor) -> Inside:
 def without(model: nn.Module, part: str) -> Iterator[nn.Module]:
     """While the block lasts, a part of the network adds nothing; its weights stay as they are.
 
-    part: "attention", all of it, or "unet": everything between the encoder and the two decoders,
-    which then get the encoder's output alone. Raises ValueError for another name.
+    part: "attention" or "mamba", all of it, or "unet": everything between the encoder and the two
+    decoders, which then get the encoder's output alone.
+    Raises ValueError for another name, and for the U-Net of a network that is nothing else.
     """
     if part not in SILENCED:
         raise ValueError(f"part must be one of {', '.join(SILENCED)}, not {part!r}")
     if part == "unet":
+        if not hasattr(model, "after_mag"):
+            raise ValueError("this network is its U-Net: without it nothing would be left.")
         modules = [model.after_mag, model.after_phase]
     else:
-        modules = {m for m in model.modules() if isinstance(m, SelfAttention)}
+        kind = SelfAttention if part == "attention" else BiMamba
+        modules = {m for m in model.modules() if isinstance(m, kind)}
     hooks = [m.register_forward_hook(lambda _, inputs, out: torch.zeros_like(out)) for m in modules]
     try:
         yield model

@@ -12,8 +12,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors import torch as safetensors
 from torch import Tensor
 
-from .model import ModelConfig, RWSAMambaUNet, build_model
+from .model import RWSAMambaUNet, build_model
 from .paths import data_path, write_whole
+from .unet import ModelConfig, UNet
 
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
@@ -191,7 +192,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, {}
 
 
-def weights_file(model: RWSAMambaUNet, **metadata: object) -> bytes:
+def weights_file(model: UNet, **metadata: object) -> bytes:
     """The content of a weights file (bytes): the same for the same weights and words.
 
     A shared tensor is stored once. metadata: further words to keep with it.
@@ -208,7 +209,7 @@ def weights_file(model: RWSAMambaUNet, **metadata: object) -> bytes:
     return len(text).to_bytes(8, "little") + text + content[end:]
 
 
-def save_weights(model: RWSAMambaUNet, path: str | Path, **metadata: object) -> None:
+def save_weights(model: UNet, path: str | Path, **metadata: object) -> None:
     """Write a model's weights and configuration as .safetensors, whole or not at all.
 
     Raises OSError when the file cannot be written. See `weights_file`.
@@ -218,7 +219,7 @@ def save_weights(model: RWSAMambaUNet, path: str | Path, **metadata: object) -> 
     write_whole(path, weights_file(model, **metadata))
 
 
-def load_weights(path: str | Path) -> RWSAMambaUNet:
+def load_weights(path: str | Path) -> UNet:
     """The network of a file written by `save_weights`, in eval mode.
 
     Raises FileNotFoundError, or ValueError when the file does not hold such a network.
@@ -247,9 +248,9 @@ def _check_size(config, tensors):
     Looked at before the network is made: a few words could ask for more memory than there is.
     """
     inner = config.channels * config.expand
-    mixer = f"refine_mag.blocks.{config.blocks - 1}.time_mamba.forwards.mixer"
+    mixer = f"down.0.blocks.{config.blocks - 1}.time_mamba.forwards.mixer"
     for name, shape in (
-        ("after_mag.weight", (config.channels, config.channels, 3, 3)),
+        ("merge.0.weight", (config.channels, 2 * config.channels, 1, 1)),
         (f"{mixer}.A_log", (inner, config.d_state)),
         (f"{mixer}.conv1d.weight", (inner, 1, config.d_conv)),
     ):
@@ -266,7 +267,7 @@ def shipped() -> list[str]:
     return sorted(p.stem for p in data_path("weights").glob("[!.]*.safetensors"))
 
 
-def load_pretrained(name: str = "nano") -> RWSAMambaUNet:
+def load_pretrained(name: str = "nano") -> UNet:
     """A network with the shipped weights `data/weights/<name>.safetensors`, in eval mode.
 
     Raises FileNotFoundError that lists what is shipped when there are none of that name.
@@ -278,7 +279,7 @@ def load_pretrained(name: str = "nano") -> RWSAMambaUNet:
     return load_weights(data_path("weights", f"{name}.safetensors"))
 
 
-def find_weights(name: str | Path) -> RWSAMambaUNet:
+def find_weights(name: str | Path) -> UNet:
     """The network in a weights file, or the shipped one of that name, in eval mode.
 
     Raises as `load_weights` and `load_pretrained` do.

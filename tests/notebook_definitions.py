@@ -16,8 +16,8 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 from rwsa_tutorial import VARIANTS
 from rwsa_tutorial.layers.attention import SelfAttention
-from rwsa_tutorial.model import SHARING
 from rwsa_tutorial.training import Config
+from rwsa_tutorial.unet import SHARING
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 

@@ -20,7 +20,8 @@ import rwsa_tutorial as rt
 from rwsa_tutorial.layers.attention import NARROW, SelfAttention, attention
 from rwsa_tutorial.layers.mamba import BiMamba, MambaMixer
 from rwsa_tutorial.layers.patch_embedding import PatchEmbedding
-from rwsa_tutorial.model import ModelConfig, set_scan_backend
+from rwsa_tutorial.model import set_scan_backend
+from rwsa_tutorial.unet import ModelConfig
 
 TINY = ModelConfig(channels=4, blocks=1, levels=2, d_state=2, heads=1, middle_heads=1)
 

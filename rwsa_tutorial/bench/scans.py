@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .. import machine, processes, scan
 from ..features import BINS, HOP
-from ..model import ModelConfig
+from ..unet import ModelConfig
 from .timing import PATIENCE, best_of
 
 # what a fresh process finds loaded

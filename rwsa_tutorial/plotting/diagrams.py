@@ -111,7 +111,7 @@ SET_COLOURS = (SHARED, "#56B4E9", NOISY, ENHANCED, "#F0E442", HIGHLIGHT)
 def sharing_map(sets: dict, ax: Axes | None = None) -> tuple[Figure, Axes]:
     """Which places of the network use one weight set for their attention, with the ties drawn.
 
-    `sets`: (path, level, block, axis) -> the name of its weight set, as `model.weight_set` gives
+    `sets`: (path, level, block, axis) -> the name of its weight set, as `unet.weight_set` gives
     it; equal names get equal letters, in order of first use. Raises ValueError without a place.
     """
     if not sets:

@@ -13,7 +13,8 @@ from pathlib import Path
 import yaml
 
 from ..losses import WEIGHTS
-from ..model import VARIANTS, ModelConfig, RWSAMambaUNet, build_model
+from ..model import VARIANTS, build_model
+from ..unet import ModelConfig, UNet
 
 CHOICES = {
     "variant": tuple(VARIANTS),
@@ -37,7 +38,7 @@ class Config:
     """
 
     # the network
-    variant: str = "nano"  # nano, xs, s, m
+    variant: str = "nano"  # nano, xs, s, m, lab
     sharing: str = "rwsa"  # rwsa, block, none
     attention: bool = True
     network: dict[str, int] = field(default_factory=dict)  # more of ModelConfig, such as levels: 2
@@ -131,6 +132,11 @@ class Config:
                 f"data has the folders {', '.join(self.data) or 'none'}; give speech and noise, or "
                 "clean and noisy."
             )
+        if self.outer_steps and VARIANTS[self.variant].around != "codec":
+            raise ValueError(
+                f"outer_steps is {self.outer_steps}, but {self.variant} has no encoder and no "
+                "decoders that could learn alone: leave it at 0."
+            )
         try:
             self.model_config()
         except TypeError:
@@ -143,7 +149,7 @@ class Config:
         options = {"sharing": self.sharing, "attention": self.attention, **self.network}
         return dataclasses.replace(VARIANTS[self.variant], **options)
 
-    def build_model(self) -> RWSAMambaUNet:
+    def build_model(self) -> UNet:
         """A network with fresh weights."""
         return build_model(self.model_config())
 

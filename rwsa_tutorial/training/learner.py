@@ -16,6 +16,7 @@ from ..discriminator import MetricDiscriminator, discriminator_loss, quality
 from ..features import analyse, synthesise
 from ..losses import WEIGHTS, enhancement_losses, metric_loss, total
 from ..model import RWSAMambaUNet
+from ..unet import UNet
 from ..weights import find_weights
 from .config import Config
 from .scorer import Scorer
@@ -34,7 +35,7 @@ def rate(config: Config, step: int, epoch_steps: int | None = None) -> float:
     return config.lr * warm * config.lr_decay ** (step // epoch_steps)
 
 
-def begin_with(config: Config) -> RWSAMambaUNet:
+def begin_with(config: Config) -> UNet:
     """The network that config.start names. Raises ValueError when the settings ask for another."""
     model, wanted = find_weights(config.start), config.model_config()
     if model.config != wanted:
