@@ -233,8 +233,10 @@ def test_memory_that_cannot_be_measured_is_told_with_what_to_do(monkeypatch):
     assert re.search("fresh process cannot be started.*/dev/shm must", failed["not_measured"])
 
 
-def test_level_shapes_are_those_of_the_network():
-    config = ModelConfig(channels=4, blocks=1, heads=2, middle_heads=2, d_state=2, expand=2)
+@pytest.mark.parametrize("around", ["codec", "mel"])
+def test_level_shapes_are_those_of_the_network(around):
+    sizes = {"channels": 4, "blocks": 1, "heads": 2, "middle_heads": 2, "d_state": 2, "expand": 2}
+    config = ModelConfig(**sizes, around=around)
     frames = 24
     seen = set()
 
@@ -294,9 +296,11 @@ def test_the_network_is_measured_on_the_engine_that_is_asked_for(monkeypatch, no
     monkeypatch.setattr(networks, "total", lambda losses: steps.append(1) or total(losses))
     rows = bench.network_rows(["parallel"], rounds=1)
     assert set(engines) == {"parallel"}
-    assert len(steps) == 2  # one whole step to compile, and the one that is timed
+    assert len(steps) == 6  # of each, one whole step to compile, and the one that is timed
     assert lengths == [SAMPLE_RATE, 10 * SAMPLE_RATE] * 2  # to compile, and what is timed
-    assert [row["case"].split(",")[0] for row in rows] == ["enhance 10 s"] * 2 + ["training step"]
+    assert [row["case"].split(",")[0] for row in rows] == ["enhance 10 s"] * 2 + [
+        "training step"
+    ] * 3
     for row in rows[:2]:
         assert row["real_time_factor"] == pytest.approx(row["seconds"] / 10)
     assert rows[2].get("real_time_factor") is None

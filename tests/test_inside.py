@@ -1,5 +1,6 @@
 """What the parts of a network get and choose: held against the network's own computation."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ from torch.nn.functional import silu, softplus
 import rwsa_tutorial as rt
 from rwsa_tutorial import inside
 from rwsa_tutorial.layers import mambattention, patch_embedding
-from rwsa_tutorial.layers.mamba import MambaMixer
+from rwsa_tutorial.layers.mamba import BiMamba, MambaMixer
 from rwsa_tutorial.scan.reference import states
 
 ORDER = ["down.0", "down.1", "middle", "up.1", "up.0", "refine_mag", "refine_phase"]
@@ -165,6 +166,20 @@ def test_silenced_attention_is_a_network_that_never_had_any(model, recording):
     torch.testing.assert_close(again, whole, rtol=0, atol=0)
 
 
+def test_silenced_mamba_is_a_network_whose_layers_add_nothing(model, recording):
+    bare = copy.deepcopy(model)
+    for module in bare.modules():
+        if isinstance(module, BiMamba):
+            torch.nn.init.zeros_(module.proj.weight)
+            torch.nn.init.zeros_(module.proj.bias)
+    with torch.no_grad():
+        wanted = bare(*recording)
+        with inside.without(model, "mamba"):
+            got = model(*recording)
+        assert not torch.allclose(got[0], model(*recording)[0])
+    torch.testing.assert_close(got, wanted)
+
+
 def test_silenced_unet_leaves_encoder_and_decoders(model, recording):
     with torch.no_grad():
         features = model.encode(*recording)
@@ -175,7 +190,7 @@ def test_silenced_unet_leaves_encoder_and_decoders(model, recording):
 
 def test_an_unknown_part_is_refused_in_words(model):
     with (
-        pytest.raises(ValueError, match="attention, unet, not 'mamba'"),
-        inside.without(model, "mamba"),
+        pytest.raises(ValueError, match="attention, mamba, unet, not 'encoder'"),
+        inside.without(model, "encoder"),
     ):
         pass

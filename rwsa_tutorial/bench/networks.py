@@ -26,7 +26,7 @@ def network_rows(
     patience: float = PATIENCE,
     tick: Callable[[], object] = lambda: None,
 ) -> list[dict]:
-    """Enhancement of 10 s by nano and XS, and a training step of XS: a row (dict) for each.
+    """Enhancement of 10 s by nano and XS, training steps of lab, nano, XS: a row (dict) for each.
 
     Each is measured in a process of its own, whose peak memory is given; weights are random. On a
     GPU there is a training step of batch 8 as well. What has taken `patience` seconds and two
@@ -35,6 +35,8 @@ def network_rows(
     tasks = {
         "enhance 10 s, nano": (_enhance, "nano", 10),
         "enhance 10 s, xs": (_enhance, "xs", 10),
+        "training step, lab, batch 8": (_train, "lab", 8),
+        "training step, nano, batch 1": (_train, "nano", 1),
         "training step, xs, batch 1": (_train, "xs", 1),
     }
     if torch.device(device).type == "cuda":

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from .. import machine, processes, scan
+from .. import lab, machine, processes, scan
 from ..features import BINS, HOP
 from ..unet import ModelConfig
 from .timing import PATIENCE, best_of
@@ -235,15 +235,19 @@ def level_shapes(
     """The scans of a network: (level, axis) -> (sequences, D, L, N).
 
     config: ModelConfig. batch: examples. samples: of each, at 16 kHz. Level 1 has all frames and,
-    behind the encoder, half of the frequencies; each further level has half of both. Along time
-    every frequency of every example is a sequence, along frequency every frame.
+    behind the encoder, half of the frequencies (a network of laboratory size: half of the frames,
+    mel bands); each further level has half of both. Along time every frequency of every example is
+    a sequence, along frequency every frame.
     """
     shapes = {}
     halvings = config.levels - 1
-    frames = math.ceil((1 + samples // HOP) / 2**halvings) * 2**halvings  # as the U-Net pads
+    frames, bands = 1 + samples // HOP, BINS // 2
+    if config.around == "mel":
+        frames, bands = math.ceil(frames / lab.FRAMES), lab.BANDS
+    frames = math.ceil(frames / 2**halvings) * 2**halvings  # as the U-Net pads
     for level in range(config.levels):
         inner = config.expand * config.channels * (level + 1)
-        time, freq = frames // 2**level, BINS // 2 // 2**level
+        time, freq = frames // 2**level, bands // 2**level
         shapes[level + 1, "time"] = (batch * freq, inner, time, config.d_state)
         shapes[level + 1, "frequency"] = (batch * time, inner, freq, config.d_state)
     return shapes
