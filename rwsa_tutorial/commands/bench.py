@@ -45,7 +45,9 @@ def options(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--only", choices=("scan", "network"), help="leave out the other table")
     parser.add_argument(
-        "--levels", metavar="VARIANT", help="all scans of a network (nano, xs, s, m, lab), nothing else"
+        "--levels",
+        metavar="VARIANT",
+        help="all scans of a network (nano, xs, s, m, lab), nothing else",
     )
     parser.add_argument(
         "--batches",
