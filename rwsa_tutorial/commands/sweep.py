@@ -11,6 +11,8 @@ EXAMPLES = """examples:
 
 A plan is YAML: base (settings as for rwsa train), kinds (a name, then its settings) or a grid
 (a setting, then its values; every combination is trained), seeds, and test (a corpus by name).
+compare (pairs of kinds) asks for differences with intervals over seeds and voices, which a second
+file, FILE_voices.csv, is for.
 Each run is a folder as of rwsa train. The same command again goes on where it was stopped. Scores
 of other settings, weights or test recordings are never taken for those of the plan.
 """
@@ -33,15 +35,24 @@ def options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Train and score all runs of a plan; returns the exit status."""
-    from ..training import sweep
+    from .. import tables
+    from ..training import comparison, sweep
     from ..training.plan import Plan
 
     csv = new_file(options.csv, options.force)
     plan = Plan.read(options.plan)
+    if plan.compare:
+        voices = new_file(csv.with_stem(f"{csv.stem}_voices"), options.force)
     rows = sweep.sweep(plan, options.runs, options.jobs, options.device)
     sweep.write_results(csv, rows)
     if options.examples:
         sweep.keep_examples(plan, options.runs, options.examples)
     print(sweep.table(rows))
     print(f"Written to {csv}.")
+    if plan.compare:
+        rows = comparison.by_voice(plan, options.runs)
+        tables.write(voices, list(rows[0]), rows)
+        found = comparison.compare(plan, rows)
+        print(f"\nDifferences in SI-SDR gained:\n{comparison.comparison_table(found)}")
+        print(f"Each voice's scores are written to {voices}.")
     return 0

@@ -20,8 +20,8 @@ MOST_RUNS = 1000  # of a plan; a slip in a grid makes more than anybody can trai
 LONGEST_NAME = 200  # bytes of a kind's name; systems take 255 for a folder
 PARTS = (
     "has base (settings), kinds (a name, then its settings) or grid (a setting, then a list of "
-    "values), seeds (a list), test (a corpus, or a list), pairs (how many of each), and without "
-    f"(a list of {' and '.join(inside.SILENCED)})"
+    "values), seeds (a list), test (a corpus, or a list), pairs (how many of each), without "
+    f"(a list of {', '.join(inside.SILENCED)}), and compare (a list of pairs of kinds)"
 )
 
 
@@ -35,6 +35,7 @@ class Plan:
     seeds: whole numbers; each kind is trained with each of them.
     test: the corpus whose test split scores the runs, or a list of them.
     pairs: how many pairs of each, evenly out of all; None: all of them.
+    compare: pairs of kinds whose difference is asked for (comparison.py): decided before the runs.
     without: on the first corpus, each run is scored again with one of these parts silenced, as
         `inside.without` does it: a comparison of what a network does not use says nothing.
 
@@ -48,6 +49,7 @@ class Plan:
     test: str | list = "mini-vb"
     pairs: int | None = None
     without: list = field(default_factory=list)
+    compare: list = field(default_factory=list)
 
     def __post_init__(self):
         self.test = [self.test] if isinstance(self.test, str) else self.test
@@ -58,6 +60,7 @@ class Plan:
             ("seeds", list),
             ("test", list),
             ("without", list),
+            ("compare", list),
         ):
             if not isinstance(getattr(self, name), kind):
                 value = reprlib.repr(getattr(self, name))
@@ -79,6 +82,7 @@ class Plan:
         _each_once("seed", self.seeds)
         _each_once("test", [short_name(test) for test in self.test])
         self.kinds = self._named_kinds()
+        self._check_compared()
         self.runs()
 
     def _named_kinds(self):
@@ -106,6 +110,15 @@ class Plan:
             if "seed" in (settings or {}):
                 raise ValueError(f"kind {name} sets the seed, for which a plan has seeds.")
         return dict(named)
+
+    def _check_compared(self):
+        for two in self.compare:
+            if not isinstance(two, list) or len(two) != 2 or set(two) - set(self.kinds):
+                raise ValueError(
+                    f"compare has {reprlib.repr(two)}; give it pairs of kinds, [one, other]."
+                )
+        if self.compare and len(self.seeds) < 2:
+            raise ValueError("compare needs two seeds at least: one run says little of its kind.")
 
     @classmethod
     def read(cls, path: str | Path) -> "Plan":

@@ -222,20 +222,20 @@ def _steps_done(run):
 
 
 def _task(run, model, test, part, some):
-    return Task(_scores(run, test, part), run.name, model, tuple(some))
+    return Task(scores_file(run, test, part), run.name, model, tuple(some))
 
 
 def _test_words(test, part):
     return f"{test} without {part}" if part else test
 
 
-def _scores(run, test, part):
-    """Where a run's scores of every recording of a corpus are."""
+def scores_file(run: Path, test: str, part: str | None) -> Path:
+    """Where a run's scores of every recording of a corpus are; part: the one that is silenced."""
     return run / f"scores_{_test_words(short_name(test), part).replace(' ', '_')}.csv"
 
 
 def _row(plan, run, test, part, kind, seed, config):
-    scored = read_csv(_scores(run, test, part))
+    scored = read_csv(scores_file(run, test, part))
     means = summary(scored)
     return {
         "kind": kind,
