@@ -16,7 +16,7 @@ from .features import BINS, COMPRESSION, SAMPLE_RATE
 from .shapes import Float
 from .unet import ModelConfig, UNet, check_input
 
-BANDS = 32
+BANDS = 24
 FRAMES = 2  # of the STFT in one column of the picture, 15 ms
 
 
@@ -36,14 +36,16 @@ class LabNetwork(UNet):
 
     def __init__(self, config: ModelConfig):
         super().__init__(config)
-        width = config.channels
+        self.outlet = nn.Conv2d(config.channels, 1, 3, padding=1)
+        self.register_buffer("mel", mel_weights(), persistent=False)
+
+    def make_front(self, width: int) -> None:
+        """One small convolution."""
         self.inlet = nn.Sequential(
             nn.Conv2d(1, width, 3, padding=1),
             nn.InstanceNorm2d(width, affine=True),
             nn.PReLU(width),
         )
-        self.outlet = nn.Conv2d(width, 1, 3, padding=1)
-        self.register_buffer("mel", mel_weights(), persistent=False)
 
     def picture(self, mag: Float[Tensor, "B F T"]) -> Float[Tensor, "B M T2"]:
         """Compressed magnitude of mel bands, two frames in a column: the root of the mean power."""

@@ -33,13 +33,16 @@ class RWSAMambaUNet(UNet):
         def plain_stage():
             return Stage(width, [MambAttentionBlock(width, **mixer) for _ in range(config.blocks)])
 
-        self.encoder = Encoder(width)
         self.refine_mag = plain_stage()
         self.refine_phase = plain_stage()
         self.after_mag = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.after_phase = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.mask_decoder = MaskDecoder(width, BINS)
         self.phase_decoder = PhaseDecoder(width)
+
+    def make_front(self, width: int) -> None:
+        """The encoder."""
+        self.encoder = Encoder(width)
 
     def forward(
         self, noisy_mag: Tensor, noisy_phase: Tensor

@@ -3,6 +3,7 @@
 arXiv 2510.01958: stages of MambAttention blocks on two or three resolutions.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -108,8 +109,9 @@ def check_input(noisy_mag: Tensor, noisy_phase: Tensor) -> None:
 class UNet(nn.Module):
     """Stages on several resolutions: down, in the middle, and up again.
 
-    Attention is drawn for every place, whoever shares it, so that networks of one seed which differ
-    in sharing alone begin with the same weights wherever both have them.
+    What stands before and behind it makes a network of it: see model.py and lab.py.
+    In a network of laboratory size attention is drawn for every place, whoever shares it: networks
+    of one seed which differ in sharing alone begin with the same weights wherever both have them.
     """
 
     def __init__(self, config: ModelConfig):
@@ -120,9 +122,10 @@ class UNet(nn.Module):
         sets = {}  # the attention modules, by the name of their weight set
 
         def attend(path, level, block, axis):
-            heads = config.middle_heads if level == len(widths) - 1 else config.heads
-            drawn = SelfAttention(widths[level], heads)
-            name = weight_set(config.sharing, path, level, block, axis)
+            name, drawn = weight_set(config.sharing, path, level, block, axis), None
+            if config.around == "mel" or (config.attention and name not in sets):
+                heads = config.middle_heads if level == len(widths) - 1 else config.heads
+                drawn = SelfAttention(widths[level], heads)
             return sets.setdefault(name, drawn) if config.attention else None
 
         def stage(path, level):
@@ -133,6 +136,11 @@ class UNet(nn.Module):
             return Stage(widths[level], blocks)
 
         outer = range(config.levels - 1)
+        if config.around == "codec" and config.sharing == "rwsa":
+            # drawn before all else, as the results in data/ were made
+            for level, i in itertools.product(outer, range(config.blocks)):
+                attend("down", level, i, "time")
+        self.make_front(widths[0])
         pairs = list(zip(widths, widths[1:], strict=False))  # (this level, the one below)
         self.down = nn.ModuleList(stage("down", level) for level in outer)
         self.downsample = nn.ModuleList(Down(w, below) for w, below in pairs)
@@ -140,6 +148,9 @@ class UNet(nn.Module):
         self.upsample = nn.ModuleList(Up(below, w) for w, below in pairs)
         self.merge = nn.ModuleList(nn.Conv2d(2 * w, w, 1, bias=False) for w in widths[:-1])
         self.up = nn.ModuleList(stage("up", level) for level in outer)
+
+    def make_front(self, width: int) -> None:
+        """Make the layers before the U-Net, as `RWSAMambaUNet` and `LabNetwork` do."""
 
     def unet(self, x: Float[Tensor, "B C T F"]) -> Float[Tensor, "B C T F"]:
         """Down, middle and up, for any T."""
