@@ -1,8 +1,8 @@
 """A network of laboratory size: the same U-Net on a small picture, and next to nothing around it.
 
 In the whole network encoder and decoders are a good network by themselves, and whoever silences
-the U-Net hears little of it. Here nothing else could do the work: what is learnt sits in Mamba and
-attention, and it is learnt in minutes. It takes and gives what the whole network does, so that
+the U-Net hears little of it. Here there is little else that could do the work, and it is learnt in
+minutes: a network for experiments. It takes and gives what the whole network does, so that
 training, enhancement and scores are the same.
 """
 

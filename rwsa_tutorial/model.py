@@ -17,7 +17,7 @@ VARIANTS = {
     "xs": ModelConfig(channels=16, blocks=2),
     "s": ModelConfig(channels=16, blocks=4),
     "m": ModelConfig(channels=24, blocks=4),
-    # for experiments: it learns in minutes, and what it learns sits in Mamba and attention
+    # the U-Net alone, for experiments that take minutes
     "lab": ModelConfig(8, 1, heads=2, middle_heads=4, d_state=8, expand=2, around="mel"),
 }
 
