@@ -109,6 +109,7 @@ def test_the_command_writes_each_voice_and_prints_the_differences(finished, monk
         ({"compare": [["shared", "other"]]}, "compare has .*give it pairs of kinds"),
         ({"compare": [["shared"]]}, "give it pairs of kinds"),
         ({"compare": ["shared"]}, "give it pairs of kinds"),
+        ({"compare": [["shared", ["apart"]]]}, "give it pairs of kinds"),
         ({"compare": "shared"}, "compare is 'shared'; a plan has"),
         ({"seeds": [1]}, "compare needs two seeds"),
     ],

@@ -113,12 +113,14 @@ class Plan:
 
     def _check_compared(self):
         for two in self.compare:
-            if not isinstance(two, list) or len(two) != 2 or set(two) - set(self.kinds):
+            is_pair = isinstance(two, list) and len(two) == 2
+            if not is_pair or {str(kind) for kind in two} - set(self.kinds):
                 raise ValueError(
                     f"compare has {reprlib.repr(two)}; give it pairs of kinds, [one, other]."
                 )
         if self.compare and len(self.seeds) < 2:
             raise ValueError("compare needs two seeds at least: one run says little of its kind.")
+        self.compare = [[str(kind) for kind in two] for two in self.compare]
 
     @classmethod
     def read(cls, path: str | Path) -> "Plan":
