@@ -185,6 +185,7 @@ ATTENTION = "rwsa_tutorial.layers.attention"
 BLOCK = "rwsa_tutorial.layers.mambattention"
 CODEC, EMBEDDING = "rwsa_tutorial.layers.codec", "rwsa_tutorial.layers.patch_embedding"
 RESAMPLE, MODEL = "rwsa_tutorial.layers.resample", "rwsa_tutorial.model"
+UNET = "rwsa_tutorial.unet"
 LOSSES, METRICS = "rwsa_tutorial.losses", "rwsa_tutorial.scores.metrics"
 DISCRIMINATOR, BOOTSTRAP = "rwsa_tutorial.discriminator", "rwsa_tutorial.scores.bootstrap"
 
@@ -223,7 +224,9 @@ DEFINITIONS = (
             "expand": 2,
         },
     ),
-    Definition(LESSON_05, "weight_set", f"{MODEL}:weight_set", place, view=name_in_numbers),
+    Definition(
+        LESSON_05, "weight_set", "rwsa_tutorial.unet:weight_set", place, view=name_in_numbers
+    ),
     Definition(
         LESSON_06,
         "DenseBlock",

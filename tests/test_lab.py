@@ -21,7 +21,7 @@ def network(**options):
 
 def features(batch=2, frames=21):
     torch.manual_seed(1)
-    return rt.analyse(torch.randn(batch, 120 * (frames - 1)))
+    return rt.analyse(torch.randn(batch, 120 * (frames - 1) + 1))
 
 
 def test_the_mel_weights_are_triangles_that_add_up_to_one():

@@ -27,7 +27,7 @@ def test_settings_of_weights(path):
 def test_plans_of_results(path):
     plan = Plan.read(path)
     runs = plan.runs()
-    assert len(runs) == 12
+    assert len(runs) == {"lab": 50}.get(path.stem, 12)
     if (results := path.with_suffix(".csv")).is_file():
         rows = read_results(results)
         found = [

@@ -123,7 +123,7 @@ def test_a_grid_is_every_combination():
         ({"base": BASE, "kinds": {"a": {}}, "seeds": []}, "seeds is empty"),
         ({"base": BASE, "kinds": {"a": {}}, "test": []}, "test is empty"),
         ({"base": BASE, "kinds": {"a": {}}, "pairs": 0}, "pairs is 0"),
-        ({"base": BASE, "kinds": {"a": {}}, "without": ["mamba"]}, "without has mamba"),
+        ({"base": BASE, "kinds": {"a": {}}, "without": ["encoder"]}, "without has encoder"),
         ([1, 2], "has base"),
         ({"base": BASE, "kinds": ["a"]}, "kinds is"),
         ({"base": BASE, "kinds": {"../../outside": {}}}, "no plain name of a folder"),

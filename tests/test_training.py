@@ -83,7 +83,10 @@ def test_settings_survive_yaml_and_the_papers_recipe_is_the_default(tmp_path):
         ("stepps: 3", "there is no setting 'stepps'; did you mean 'steps'?"),
         ("loss: {fase: 1}", "no weight of the loss 'fase'; did you mean 'phase'?"),
         ("network: {chanels: 8}", "no part of the network 'chanels'; did you mean 'channels'?"),
-        ("variant: nanoo", "variant is 'nanoo'; choose from nano, xs, s, m; did you mean 'nano'?"),
+        (
+            "variant: nanoo",
+            "choose from nano, xs, s, m, lab; did you mean 'nano'?",
+        ),
         ("zebra: 3", "there is no setting 'zebra'; there are variant, sharing"),
         ("steps: many", "steps is 'many'; it must be a whole number"),
         ("steps: 2.5", "steps is 2.5; it must be a whole number"),

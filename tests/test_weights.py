@@ -203,7 +203,7 @@ NANO = {"channels": 8, "blocks": 1, "heads": 2, "middle_heads": 4, "expand": 2}
         (NANO | {"sharing": ["rwsa"]}, "sharing must be one of"),
         (
             NANO | {"channels": 1024, "blocks": 64, "expand": 64},
-            r"after_mag.weight is \(8, 8, 3, 3\)",
+            r"merge.0.weight is \(8, 16, 1, 1\)",
         ),
         (NANO | {"expand": 64}, r"A_log is \(16, 16\) where"),
         (NANO | {"d_conv": 5}, r"conv1d.weight is \(16, 1, 4\) where"),
