@@ -17,7 +17,9 @@ VARIANTS = {
     "xs": ModelConfig(channels=16, blocks=2),
     "s": ModelConfig(channels=16, blocks=4),
     "m": ModelConfig(channels=24, blocks=4),
-    # the U-Net alone, for experiments that take minutes
+}
+# with the U-Net alone (lab.py), for experiments that take minutes
+NETWORKS = VARIANTS | {
     "lab": ModelConfig(8, 1, heads=2, middle_heads=4, d_state=8, expand=2, around="mel"),
 }
 
@@ -82,15 +84,15 @@ class RWSAMambaUNet(UNet):
 
 
 def build_model(variant: str | ModelConfig = "xs", **options: object) -> UNet:
-    """A network with fresh weights: a name of VARIANTS, or a ModelConfig, and options over it.
+    """A network with fresh weights: a name of NETWORKS, or a ModelConfig, and options over it.
 
     options: any field of ModelConfig, e.g. `build_model("xs", sharing="block")`.
     Raises ValueError for an unknown variant, TypeError for an unknown option.
     """
     if isinstance(variant, str):
-        if variant not in VARIANTS:
-            raise ValueError(f"no variant {variant!r}; there are {', '.join(VARIANTS)}")
-        variant = VARIANTS[variant]
+        if variant not in NETWORKS:
+            raise ValueError(f"no variant {variant!r}; there are {', '.join(NETWORKS)}")
+        variant = NETWORKS[variant]
     config = replace(variant, **options)
     return LabNetwork(config) if config.around == "mel" else RWSAMambaUNet(config)
 

@@ -7,7 +7,7 @@ import torch
 from tqdm import tqdm
 
 from .. import scan
-from ..model import VARIANTS
+from ..model import NETWORKS
 from .networks import network_rows
 from .scans import LOOP, cannot_run, level_rows, scan_rows
 from .timing import PATIENCE
@@ -36,8 +36,8 @@ def measure(
     for name in engines or ():
         if name not in known:
             raise ValueError(f"There is no scan engine {name!r}; there are {', '.join(known)}.")
-    if levels is not None and levels not in VARIANTS:
-        raise ValueError(f"There is no network {levels!r}; there are {', '.join(VARIANTS)}.")
+    if levels is not None and levels not in NETWORKS:
+        raise ValueError(f"There is no network {levels!r}; there are {', '.join(NETWORKS)}.")
     if levels is not None and only is not None:
         raise ValueError("The scans of the levels are measured alone: leave out --only.")
     if device == "cuda" and not torch.cuda.is_available():
@@ -49,9 +49,9 @@ def measure(
     torch.set_num_threads(threads or before)
     try:
         if levels is not None:
-            steps = len(batches) * 2 * VARIANTS[levels].levels * (rounds + compared)
+            steps = len(batches) * 2 * NETWORKS[levels].levels * (rounds + compared)
             with _bar("scans of each level", steps) as tick:
-                rows = level_rows(engines or known, VARIANTS[levels], batches, **chosen, tick=tick)
+                rows = level_rows(engines or known, NETWORKS[levels], batches, **chosen, tick=tick)
             yield rows
             return
         if only != "network":

@@ -13,11 +13,11 @@ from pathlib import Path
 import yaml
 
 from ..losses import WEIGHTS
-from ..model import VARIANTS, build_model
+from ..model import NETWORKS, build_model
 from ..unet import ModelConfig, UNet
 
 CHOICES = {
-    "variant": tuple(VARIANTS),
+    "variant": tuple(NETWORKS),
     "schedule": ("epochs", "cosine"),
     "precision": ("float32", "bfloat16"),
     "best": ("pesq", "si_sdr"),
@@ -132,7 +132,7 @@ class Config:
                 f"data has the folders {', '.join(self.data) or 'none'}; give speech and noise, or "
                 "clean and noisy."
             )
-        if self.outer_steps and VARIANTS[self.variant].around != "codec":
+        if self.outer_steps and NETWORKS[self.variant].around != "codec":
             raise ValueError(
                 f"outer_steps is {self.outer_steps}, but {self.variant} has no encoder and no "
                 "decoders that could learn alone: leave it at 0."
@@ -140,14 +140,14 @@ class Config:
         try:
             self.model_config()
         except TypeError:
-            fields = [f.name for f in dataclasses.fields(VARIANTS["nano"])]
+            fields = [f.name for f in dataclasses.fields(NETWORKS["nano"])]
             _known(self.network, fields, "part of the network")
             raise
 
     def model_config(self) -> ModelConfig:
         """The network's `ModelConfig`. Raises ValueError for impossible values."""
         options = {"sharing": self.sharing, "attention": self.attention, **self.network}
-        return dataclasses.replace(VARIANTS[self.variant], **options)
+        return dataclasses.replace(NETWORKS[self.variant], **options)
 
     def build_model(self) -> UNet:
         """A network with fresh weights."""
