@@ -60,6 +60,13 @@ def analyse(wave: Tensor) -> tuple[Float[Tensor, "B F T"], Float[Tensor, "B F T"
     return mag, spec.angle()
 
 
+def real_and_imaginary(
+    mag: Float[Tensor, "B F T"], phase: Float[Tensor, "B F T"]
+) -> Float[Tensor, "B F T 2"]:
+    """The parts of mag exp(i phase)."""
+    return torch.stack([mag * phase.cos(), mag * phase.sin()], dim=-1)
+
+
 def synthesise(
     mag: Float[Tensor, "B F T"], phase: Float[Tensor, "B F T"], length: int | None = None
 ) -> Float[Tensor, "B n"]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .features import BINS, COMPRESSION, SAMPLE_RATE
+from .features import BINS, COMPRESSION, SAMPLE_RATE, real_and_imaginary
 from .shapes import Float
 from .unet import ModelConfig, UNet, check_input
 
@@ -67,5 +67,4 @@ class LabNetwork(UNet):
         mask = self.mel.T @ self.mask(self.picture(noisy_mag))
         mask = mask.repeat_interleave(FRAMES, dim=2)[..., : noisy_mag.shape[2]]
         mag = noisy_mag * mask
-        spec = torch.stack([mag * noisy_phase.cos(), mag * noisy_phase.sin()], dim=-1)
-        return mag, noisy_phase, spec
+        return mag, noisy_phase, real_and_imaginary(mag, noisy_phase)

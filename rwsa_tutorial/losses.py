@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from .features import COMPRESSION, stft, synthesise
+from .features import COMPRESSION, real_and_imaginary, stft, synthesise
 from .shapes import Float
 
 # the paper's weights; minus the SI-SDR is ours, for runs of minutes on a laptop
@@ -122,7 +122,7 @@ def enhancement_losses(
     output: (mag, phase, spec) of the network; mag, phase, wave: of the clean target.
     """
     estimate_mag, estimate_phase, spec = output
-    target = torch.stack([mag * phase.cos(), mag * phase.sin()], dim=-1)
+    target = real_and_imaginary(mag, phase)
     estimate = synthesise(estimate_mag, estimate_phase, length=wave.shape[-1])
     return {
         "magnitude": magnitude_loss(estimate_mag, mag),

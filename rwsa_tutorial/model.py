@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from .features import BINS
+from .features import BINS, real_and_imaginary
 from .lab import LabNetwork
 from .layers.codec import Encoder, MaskDecoder, PhaseDecoder
 from .layers.mambattention import MambAttentionBlock
@@ -30,10 +30,10 @@ class RWSAMambaUNet(UNet):
     def __init__(self, config: ModelConfig):
         super().__init__(config)
         width = config.channels
-        mixer = {"d_state": config.d_state, "d_conv": config.d_conv, "expand": config.expand}
 
         def plain_stage():
-            return Stage(width, [MambAttentionBlock(width, **mixer) for _ in range(config.blocks)])
+            blocks = [MambAttentionBlock(width, **config.mixer) for _ in range(config.blocks)]
+            return Stage(width, blocks)
 
         self.refine_mag = plain_stage()
         self.refine_phase = plain_stage()
@@ -80,7 +80,7 @@ class RWSAMambaUNet(UNet):
         """Features for each decoder into the network's three outputs."""
         mag = noisy_mag * self.mask_decoder(mag_features).transpose(1, 2)
         phase = self.phase_decoder(phase_features).transpose(1, 2)
-        return mag, phase, torch.stack([mag * phase.cos(), mag * phase.sin()], dim=-1)
+        return mag, phase, real_and_imaginary(mag, phase)
 
 
 def build_model(variant: str | ModelConfig = "xs", **options: object) -> UNet:

@@ -36,7 +36,7 @@ class ModelConfig:
     heads, middle_heads: attention heads of the outer levels and of the middle one.
     d_state, d_conv, expand: the Mamba mixers' N, convolution taps, and D / width.
     around: what is around the U-Net: "codec", the paper's encoder and decoders (model.py), or
-    "mel", so little that nothing else can do its work (lab.py).
+    "mel", next to nothing (lab.py).
     """
 
     channels: int
@@ -69,6 +69,11 @@ class ModelConfig:
         for name in ("blocks", "heads", "middle_heads", "d_state", "d_conv", "expand"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+    @property
+    def mixer(self) -> dict[str, int]:
+        """What the Mamba mixers of all blocks are made with."""
+        return {"d_state": self.d_state, "d_conv": self.d_conv, "expand": self.expand}
 
 
 def weight_set(sharing: str, path: str, level: int, block: int, axis: str) -> tuple:
@@ -118,7 +123,6 @@ class UNet(nn.Module):
         super().__init__()
         self.config = config
         widths = [config.channels * (level + 1) for level in range(config.levels)]
-        mixer = {"d_state": config.d_state, "d_conv": config.d_conv, "expand": config.expand}
         sets = {}  # the attention modules, by the name of their weight set
 
         def attend(path, level, block, axis):
@@ -132,7 +136,7 @@ class UNet(nn.Module):
             blocks = []
             for i in range(config.blocks):
                 both = [attend(path, level, i, axis) for axis in ("time", "frequency")]
-                blocks.append(MambAttentionBlock(widths[level], *both, **mixer))
+                blocks.append(MambAttentionBlock(widths[level], *both, **config.mixer))
             return Stage(widths[level], blocks)
 
         outer = range(config.levels - 1)

@@ -224,9 +224,7 @@ DEFINITIONS = (
             "expand": 2,
         },
     ),
-    Definition(
-        LESSON_05, "weight_set", "rwsa_tutorial.unet:weight_set", place, view=name_in_numbers
-    ),
+    Definition(LESSON_05, "weight_set", f"{UNET}:weight_set", place, view=name_in_numbers),
     Definition(
         LESSON_06,
         "DenseBlock",

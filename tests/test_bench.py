@@ -298,9 +298,8 @@ def test_the_network_is_measured_on_the_engine_that_is_asked_for(monkeypatch, no
     assert set(engines) == {"parallel"}
     assert len(steps) == 6  # of each, one whole step to compile, and the one that is timed
     assert lengths == [SAMPLE_RATE, 10 * SAMPLE_RATE] * 2  # to compile, and what is timed
-    assert [row["case"].split(",")[0] for row in rows] == ["enhance 10 s"] * 2 + [
-        "training step"
-    ] * 3
+    cases = [row["case"].split(",")[0] for row in rows]
+    assert cases == ["enhance 10 s"] * 2 + ["training step"] * 3
     for row in rows[:2]:
         assert row["real_time_factor"] == pytest.approx(row["seconds"] / 10)
     assert rows[2].get("real_time_factor") is None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from ..model import RWSAMambaUNet
+    from ..unet import UNet
 
 FIGURES = (".png", ".pdf", ".svg")
 CORPUS = "a corpus by name, a folder that holds clean and noisy, or a CSV file that lists pairs"
@@ -58,7 +58,7 @@ def new_figure(name: str | Path, force: bool) -> Path:
     return path
 
 
-def load_model(name: str) -> "RWSAMambaUNet":
+def load_model(name: str) -> "UNet":
     """The shipped network of that name, or the one in a weights file; on CUDA if there is one."""
     import torch
 

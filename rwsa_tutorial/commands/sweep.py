@@ -35,7 +35,6 @@ def options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Train and score all runs of a plan; returns the exit status."""
-    from .. import tables
     from ..training import comparison, sweep
     from ..training.plan import Plan
 
@@ -51,7 +50,7 @@ def run(options: Namespace) -> int:
     print(f"Written to {csv}.")
     if plan.compare:
         rows = comparison.by_voice(plan, options.runs)
-        tables.write(voices, list(rows[0]), rows)
+        sweep.write_results(voices, rows)
         found = comparison.compare(plan, rows)
         print(f"\nDifferences in SI-SDR gained:\n{comparison.comparison_table(found)}")
         print(f"Each voice's scores are written to {voices}.")

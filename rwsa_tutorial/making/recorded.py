@@ -309,7 +309,6 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return 0, or 2 with one line on the error stream."""
-
     options = parser().parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
 

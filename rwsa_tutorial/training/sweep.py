@@ -115,7 +115,7 @@ def table(rows: list[dict]) -> str:
 
 
 def write_results(path: str | Path, rows: list[dict]) -> None:
-    """The rows of `sweep` as CSV; whole, or not at all."""
+    """The rows of `sweep`, or of `comparison.by_voice`, as CSV; whole, or not at all."""
     tables.write(path, list(rows[0]), rows)
 
 
